@@ -1,0 +1,1 @@
+"""The SDN controller: BMP in, OpenFlow out; it programs what live BGP sessions told it and nothing else."""

@@ -1,0 +1,1 @@
+"""The effects: namespaces, Open vSwitch, daemons, the ledger, and labd that owns them."""

@@ -1,0 +1,1 @@
+"""Probes, and the pure analysis of what they saw."""

@@ -1,0 +1,1 @@
+"""What the user declares: topologies and scenarios, loaded, checked and frozen."""

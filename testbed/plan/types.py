@@ -1,0 +1,184 @@
+"""The plan: everything that will be built, as plain data with a stable JSON form (msgspec). Nothing here touches the world.
+
+Texts of the plan (argv, file contents, file names) may hold ``{dir}``, the node's own directory, filled in by the emulation.
+Kernel names (``id``) are short and unique to the lab: ``LAB_ID`` + letter + number, at most 15 characters.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from testbed.azure.types import Address, Domain, Hub, Prefix
+
+
+class Capabilities(Struct, frozen=True):
+    """What the machine can do, as far as the plan depends on it (found by ``doctor``)."""
+
+    datapath: str = "netdev"  # or "system", the kernel's
+    ipsec: str = "libipsec"  # or "kernel", "none"
+    netem: bool = False
+    rate: bool = True
+
+
+class Nic(Struct, frozen=True):
+    """A network interface: its end in the node (``name``, eth0…) and the switch port it is plugged into (``id``).
+
+    ``label`` is what users call it (``vm11``, ``nva1``, ``nva1/outside``, ``rs1-0``); ``domain`` the routing domain's id;
+    ``home`` the Route Server instance (0 or 1) whose routes it is programmed from (docs/azure-routing.md chapter 7, a convention).
+    """
+
+    label: str
+    node: str
+    name: str
+    id: str
+    bridge: str
+    port: int
+    mac: str
+    vnet: str
+    subnet: str  # "hub1/nva"
+    ip: Address
+    prefix_len: int
+    gateway: Address
+    domain: int
+    home: int
+    ip_forwarding: bool = False
+    public_ip: Address | None = None
+
+
+class Bridge(Struct, frozen=True):
+    """A VNet as an Open vSwitch bridge."""
+
+    id: str
+    dpid: int
+    vnet: str
+    region: str
+    address_space: tuple[Prefix, ...]
+
+
+class PeeringEnd(Struct, frozen=True):
+    """One bridge's end of a peering link. ``id`` is the port's name, ``port`` its OpenFlow number.
+
+    ``accept`` (P4) is what this VNet admits over the peering: ``all``, ``direct`` (sources in ``peer_space`` only) or ``none``.
+    """
+
+    id: str
+    bridge: str
+    port: int
+    peer_vnet: str
+    peer_space: tuple[Prefix, ...]
+    accept: str
+
+
+class PeeringLink(Struct, frozen=True):
+    """A connected peering: a patch link inside a region, a shaped veth across regions. Delays in seconds, rate in bit/s, loss in percent."""
+
+    ends: tuple[PeeringEnd, PeeringEnd]
+    kind: str  # "patch" or "veth"
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    rate: float | None = None
+
+
+class Daemon(Struct, frozen=True):
+    """A process of a node: started when all of ``after`` are ready, ready when ``ready`` (a path below ``{dir}``) exists."""
+
+    name: str
+    argv: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    ready: str | None = None
+    environment: dict[str, str] = {}
+    start: tuple[tuple[str, ...], ...] = ()  # commands run in the namespace once it is ready (e.g. swanctl --load-all)
+    user: str | None = None  # owner of the node's directory: the daemon drops to this user
+
+
+class Node(Struct, frozen=True):
+    """A network namespace: its NICs, what is set inside, its files (relative to ``{dir}``) and its daemons.
+
+    ``setup`` are lines for ``ip -batch`` inside the namespace, run once the NICs are there and have their addresses;
+    ``kind``: vm, nva, route_server, vpn, expressroute, msee, site, host, internet.
+    """
+
+    name: str
+    kind: str
+    id: str
+    nics: tuple[Nic, ...]
+    asn: int | None = None
+    router_id: Address | None = None
+    setup: tuple[str, ...] = ()
+    sysctls: dict[str, str] = {}
+    nftables: str = ""
+    files: dict[str, str] = {}
+    daemons: tuple[Daemon, ...] = ()
+
+
+class Wire(Struct, frozen=True):
+    """A point-to-point link between two nodes outside the fabric (a circuit, a site's LAN): veth, one end in each namespace."""
+
+    nodes: tuple[str, str]
+    names: tuple[str, str]  # interface names inside
+    addresses: tuple[str, str]  # with prefix length; may be empty
+    macs: tuple[str, str]
+    delay: float = 0.0
+    rate: float | None = None
+
+
+class TunnelPlan(Struct, frozen=True):
+    """An overlay tunnel: the two nodes, the device in each, outer and inner addresses, VNI and MTU."""
+
+    name: str
+    type: str  # vxlan or ipsec
+    nodes: tuple[str, str]
+    device: tuple[str, str]
+    outer: tuple[Address, Address]
+    inner: tuple[Address, Address]  # without prefix length; /31
+    vni: int
+    mtu: int
+    bgp: bool = True
+
+
+class BgpPeering(Struct, frozen=True):
+    """A BGP session that the plan sets up; ``kind``: route_server (NVA↔RS), overlay, underlay, gateway (RS↔gateway), circuit, site."""
+
+    kind: str
+    nodes: tuple[str, str]
+    addresses: tuple[Address, Address]
+    asns: tuple[int, int]
+
+
+class LoadBalancerPlan(Struct, frozen=True):
+    """A frontend address and the NICs (labels) behind it."""
+
+    name: str
+    vnet: str
+    ip: Address
+    backends: tuple[str, ...]
+
+
+class Plan(Struct, frozen=True):
+    """A compiled lab. The same topology, lab name, templates and capabilities give the same bytes."""
+
+    format: int
+    lab: str
+    lab_id: str
+    topology: str
+    fabric: str  # the fabric namespace's name
+    capabilities: Capabilities
+    bridges: tuple[Bridge, ...]
+    peerings: tuple[PeeringLink, ...]
+    nodes: tuple[Node, ...]
+    wires: tuple[Wire, ...]
+    tunnels: tuple[TunnelPlan, ...]
+    sessions: tuple[BgpPeering, ...]
+    load_balancers: tuple[LoadBalancerPlan, ...]
+    hubs: tuple[Hub, ...]
+    domains: tuple[Domain, ...]
+    unsupported: tuple[str, ...] = ()  # what was asked for and this machine cannot emulate, in words
+
+    def node(self, name: str) -> Node:
+        """The node of that name. Raises KeyError."""
+        return {node.name: node for node in self.nodes}[name]
+
+    def nics(self) -> tuple[Nic, ...]:
+        """All NICs plugged into the fabric."""
+        return tuple(nic for node in self.nodes for nic in node.nics)

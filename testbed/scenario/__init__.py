@@ -1,0 +1,1 @@
+"""Scenarios: what to do to a lab, and what must hold."""
