@@ -70,7 +70,7 @@ class PeeringEnd(Struct, frozen=True):
 
 
 class PeeringLink(Struct, frozen=True):
-    """A connected peering: a patch link inside a region, a shaped veth across regions. Delays in seconds, rate in bit/s, loss in percent."""
+    """A connected peering: a patch link inside a region, a shaped veth across regions (seconds, bit/s, percent)."""
 
     ends: tuple[PeeringEnd, PeeringEnd]
     kind: str  # "patch" or "veth"
