@@ -10,14 +10,22 @@ from testbed.errors import NotReady
 Check = Callable[[], str | None]
 
 
+def poll(check: Check, *, budget: float, interval: float = 0.01) -> str | None:
+    """Poll ``check`` until it returns None or ``budget`` seconds are over; give back the last reason, None when it holds."""
+    deadline = time.monotonic() + budget
+    while (reason := check()) is not None:
+        if time.monotonic() >= deadline:
+            return reason
+        time.sleep(interval)
+    return None
+
+
 def wait_until(check: Check, *, what: str, budget: float, interval: float = 0.01) -> float:
     """Poll ``check`` until it returns None; give back the seconds it took.
 
     ``what`` names the budget in the error, ``budget`` and ``interval`` are seconds. Raises NotReady with the last reason.
     """
     start = time.monotonic()
-    while (reason := check()) is not None:
-        if time.monotonic() - start > budget:
-            raise NotReady(f"{what}: not ready after {budget:g} s: {reason}")
-        time.sleep(interval)
+    if (reason := poll(check, budget=budget, interval=interval)) is not None:
+        raise NotReady(f"{what}: not ready after {budget:g} s: {reason}")
     return time.monotonic() - start
