@@ -30,7 +30,7 @@ def scapy() -> Any:
 
 @dataclass(frozen=True)
 class Header:
-    """One IP header of a packet, outermost first: addresses, TTL, and what it carries (``udp/4789``, ``tcp/179``, ``icmp/11``, ``proto/50``)."""
+    """One IP header of a packet: addresses, TTL, and what it carries (``udp/4789``, ``tcp/179``, ``icmp/11``, ``proto/50``)."""
 
     source: str
     target: str

@@ -73,7 +73,7 @@ def _open(endpoint: Endpoint) -> socket.socket:
 def probe_pairs(
     endpoints: Mapping[str, Endpoint], pairs: Iterable[tuple[str, str]], *, timeout: float = 1.0, tries: int = 3
 ) -> tuple[Delivery, ...]:
-    """Send one datagram a pair (repeated for those without an answer, ``tries`` rounds within ``timeout`` seconds) and report each.
+    """Send one datagram a pair, ``tries`` rounds within ``timeout`` seconds for those without an answer, and report each.
 
     ``endpoints`` by label; a pair is (source label, target label). Raises LabError when a namespace is gone, OSError when the port is in use.
     """

@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 from testbed.netns import run_in
@@ -50,7 +51,13 @@ class Recorder:
         self.dropped = 0
 
     def __enter__(self) -> Recorder:
-        self._sockets = {name: run_in(namespace, lambda d=device: _open(d)) for name, (namespace, device) in self._places.items()}  # type: ignore[misc]
+        self._sockets: dict[str, socket.socket] = {}
+        try:
+            for name, (namespace, device) in self._places.items():
+                self._sockets[name] = run_in(namespace, partial(_open, device))
+        except BaseException:
+            self._close()
+            raise
         self._stop, self._stopped = os.pipe()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
@@ -62,10 +69,14 @@ class Recorder:
         for name, tap in self._sockets.items():
             self._drain(name, tap)
             self.dropped += struct.unpack("II", tap.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
-            tap.close()
+        self._close()
         os.close(self._stop)
         os.close(self._stopped)
         self.frames.sort(key=lambda frame: frame.time)
+
+    def _close(self) -> None:
+        for tap in self._sockets.values():
+            tap.close()
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -89,11 +100,16 @@ class Recorder:
 
 
 def _open(device: str | None) -> socket.socket:
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0 if device else socket.htons(_ETH_P_ALL))
     tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
     tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     tap.setblocking(False)
-    tap.bind((device or "", _ETH_P_ALL))
+    if device:
+        try:
+            tap.bind((device, _ETH_P_ALL))
+        except OSError:
+            tap.close()
+            raise
     return tap
 
 

@@ -111,7 +111,7 @@ class Sessions(Declared):
 
 
 class Learned(Declared):
-    """Both instances of a Route Server (or those listed) learned a prefix from a peer: or not (`absent`), or dropped it (`dropped`: the rule)."""
+    """These instances of a Route Server learned a prefix from a peer; or did not (`absent`), or dropped it (`dropped`: the rule)."""
 
     route_server: Name
     peer: Name
