@@ -75,7 +75,7 @@ def probe_pairs(
 ) -> tuple[Delivery, ...]:
     """Send one datagram a pair, ``tries`` rounds within ``timeout`` seconds for those without an answer, and report each.
 
-    ``endpoints`` by label; a pair is (source label, target label). Raises LabError when a namespace is gone, OSError when the port is in use.
+    ``endpoints`` by label; a pair is (source label, target label). Raises LabError when a namespace is gone, OSError when a port is taken.
     """
     wanted = tuple(dict.fromkeys(pairs))
     with ExitStack() as stack:

@@ -1,0 +1,5 @@
+"""``python -m testbed.cli`` is ``testbed``."""
+
+from testbed.cli import main
+
+main()

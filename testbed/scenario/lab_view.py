@@ -1,0 +1,78 @@
+"""What a scenario can ask of a lab, and do to it: the seam between expectations and the live lab (or a test's own)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from testbed.azure.types import Row
+from testbed.measure.journey import Journey
+from testbed.measure.packets import Header
+from testbed.measure.reachability import Delivery
+from testbed.model.scenario import Action
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A BGP session as seen now: its kind (as in the plan), its two nodes, and whether it is established (else why not)."""
+
+    kind: str
+    nodes: tuple[str, str]
+    up: bool
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.nodes[0]} ↔ {self.nodes[1]} ({self.kind}): {'up' if self.up else self.reason or 'down'}"
+
+
+@dataclass(frozen=True)
+class LearnedRow:
+    """A path that an instance of a Route Server received from a peer; ``dropped`` names the rule by which it was not accepted."""
+
+    instance: int
+    prefix: str
+    as_path: tuple[int, ...]
+    next_hop: str
+    dropped: str = ""
+
+    def __str__(self) -> str:
+        text = f"instance {self.instance}: {self.prefix} via {self.next_hop}, AS path {'-'.join(map(str, self.as_path)) or 'empty'}"
+        return f"{text}, dropped ({self.dropped})" if self.dropped else text
+
+
+class LabView(Protocol):
+    """A lab that is up."""
+
+    def vms(self) -> tuple[str, ...]:
+        """The names of all VMs."""
+
+    def nics(self) -> tuple[str, ...]:
+        """The labels of all NICs in the fabric."""
+
+    def sessions(self) -> tuple[SessionRow, ...]:
+        """All BGP sessions that the plan has, as they are now."""
+
+    def learned(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
+        """What both instances received from a peer."""
+
+    def effective(self, nic: str) -> tuple[Row, ...]:
+        """The effective routes of a NIC, as the controller has programmed them."""
+
+    def predicted_effective(self, nic: str) -> tuple[Row, ...]:
+        """The effective routes of a NIC on paper, for the topology as it stands after all actions."""
+
+    def probe(self, pairs: Iterable[tuple[str, str]]) -> tuple[Delivery, ...]:
+        """One datagram a pair of VMs."""
+
+    def trace(self, source: str, target: str) -> Journey:
+        """The path of one marked probe."""
+
+    def predicted_path(self, source: str, target: str) -> tuple[str, ...]:
+        """The nodes of the walk over the plan, ends included."""
+
+    def on_link(self, link: tuple[str, str], meanwhile: Callable[[], object]) -> tuple[tuple[Header, ...], ...]:
+        """The packets seen on the link between two VNets while a function runs: the headers of each, outermost first."""
+
+    def act(self, action: Action) -> None:
+        """Do one thing to the lab."""
