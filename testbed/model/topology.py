@@ -6,230 +6,368 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,79}")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _RATES = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
+_NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,9})?)"
+
+
+def _wrong(problem: str, hint: str = "") -> PydanticCustomError:
+    """A problem in our own words; the loader takes it over as it is."""
+    return PydanticCustomError("testbed", "{problem}", {"problem": problem, "hint": hint})
+
+
+def _measure(value: Any, units: dict[str, float], noun: str, example: str) -> Any:
+    """A number with one of the units, as a plain number; anything that is no text is left to the type."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(rf"{_NUMBER}\s*({'|'.join(units)})", value.strip().lower())
+    if match is None:
+        raise _wrong(f"{value[:60]!r} is not a {noun}", f"write e.g. {example}")
+    return float(match[1]) * units[match[2]]
 
 
 def _seconds(value: Any) -> Any:
     """``40ms``, ``3s``, ``2m`` or a number of seconds, as seconds."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"([0-9.]+)\s*(ms|s|m)", value.strip())
-        if match is None:
-            raise ValueError(f"{value!r} is not a duration; write e.g. 40ms, 3s or 2m")
-        return float(match[1]) * _UNITS[match[2]]
-    return value
+    return _measure(value, _UNITS, "duration", "40ms, 3s or 2m")
 
 
 def _bits(value: Any) -> Any:
     """``1gbit``, ``500mbit`` or a number of bits per second, as bits per second."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"([0-9.]+)\s*(kbit|mbit|gbit)", value.strip().lower())
-        if match is None:
-            raise ValueError(f"{value!r} is not a rate; write e.g. 100mbit or 1gbit")
-        return float(match[1]) * _RATES[match[2]]
+    return _measure(value, _RATES, "rate", "100mbit or 1gbit")
+
+
+def _refuse_ipv6(value: str) -> None:
+    if ":" in value:
+        raise _wrong(f"{value[:60]!r} is IPv6; Azure Route Server is IPv4 only", "use an IPv4 prefix or address")
+
+
+def _prefix(value: Any) -> Any:
+    """An IPv4 prefix in the form ``10.1.0.0/16``, without host bits."""
+    if isinstance(value, IPv4Network):
+        return value
+    if not isinstance(value, str):
+        raise _wrong(f"expected a prefix, found {found(value)}", "write e.g. 10.1.0.0/16")
+    _refuse_ipv6(value)
+    if "/" not in value:
+        raise _wrong(
+            f"{value[:60]!r} has no prefix length", f"write e.g. {value[:60]}/32" if _is_address(value) else "write e.g. 10.1.0.0/16"
+        )
+    if not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", value):
+        raise _wrong(f"{value[:60]!r} is not an IPv4 prefix", "write e.g. 10.1.0.0/16")
+    try:
+        network = IPv4Network(value, strict=False)
+    except ValueError:
+        raise _wrong(f"{value[:60]!r} is not an IPv4 prefix", "write e.g. 10.1.0.0/16") from None
+    if str(network.network_address) != value.partition("/")[0]:
+        raise _wrong(f"{value} has host bits set", f"the prefix is {network}")
+    return network
+
+
+def _is_address(value: str) -> bool:
+    try:
+        IPv4Address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(value: Any) -> Any:
+    """An IPv4 address in the form ``10.1.0.4``."""
+    if isinstance(value, IPv4Address):
+        return value
+    if not isinstance(value, str):
+        raise _wrong(f"expected an address, found {found(value)}", "write e.g. 10.1.0.4")
+    _refuse_ipv6(value)
+    if "/" in value:
+        raise _wrong(f"{value[:60]!r} is a prefix, not an address", f"write e.g. {value[:60].partition('/')[0]}")
+    if not _is_address(value):
+        raise _wrong(f"{value[:60]!r} is not an IPv4 address", "write e.g. 10.1.0.4")
+    return IPv4Address(value)
+
+
+def found(value: Any) -> str:
+    """A value of a file in a few words for an error message."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value) if isinstance(value, str) else str(value).lower()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _not_a_boolean(value: Any) -> Any:
+    """YAML's true and false are no numbers, whatever Python thinks."""
+    if isinstance(value, bool):
+        raise _wrong(f"expected a number, found {found(value)}")
     return value
 
 
+class _OrWord:
+    """Tells the JSON Schema that a word may stand for the whole value."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"const": self.word}]}
+
+
+def _text_or_number(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": pattern}, {"type": "number"}]})
+
+
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$", description="A resource name, as Azure allows it")]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, description="A duration: 40ms, 3s, 2m")]
-BitsPerSecond = Annotated[float, BeforeValidator(_bits), Field(gt=0, description="A rate: 100mbit, 1gbit")]
-Asn = Annotated[int, Field(ge=1, le=4294967295, description="An autonomous system number")]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    BeforeValidator(_not_a_boolean),
+    Field(ge=0, le=86400, description="A duration: 40ms, 3s, 2m"),
+    _text_or_number(r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m)$"),
+]
+BitsPerSecond = Annotated[
+    float,
+    BeforeValidator(_bits),
+    BeforeValidator(_not_a_boolean),
+    Field(gt=0, le=1e12, description="A rate: 100mbit, 1gbit"),
+    _text_or_number(r"^[0-9]+(\.[0-9]+)?\s*(kbit|mbit|gbit)$"),
+]
+Asn = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=1, le=4294967295, description="An autonomous system number")]
+AsnRange = Annotated[str, Field(pattern=r"^[0-9]{1,10}(-[0-9]{1,10})?$", description="An ASN or a range of ASNs: 65517-65520")]
+Prepend = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, le=16)]
+Count = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=1, le=1000000)]
 SubnetRef = Annotated[str, Field(pattern=r"^[^/]+/[^/]+$", description="A subnet as VNET/SUBNET")]
+Prefix = Annotated[IPv4Network, BeforeValidator(_prefix)]
+Address = Annotated[IPv4Address, BeforeValidator(_address)]
 
 
 class Declared(BaseModel):
     """What all declarations have in common: they are frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 class VNet(Declared):
     """A virtual network: its address ranges and its subnets, each by name."""
 
-    address_space: tuple[IPv4Network, ...] = Field(min_length=1)
-    subnets: dict[Name, IPv4Network] = Field(default_factory=dict)
+    address_space: tuple[Prefix, ...] = Field(min_length=1, description="The address ranges")
+    subnets: dict[Name, Prefix] = Field(
+        default_factory=dict,
+        description="The prefix of each subnet. `RouteServerSubnet` and `GatewaySubnet` are for Route Servers and gateways alone",
+    )
 
 
 class Region(Declared):
     """An Azure region and the virtual networks in it."""
 
-    vnets: dict[Name, VNet] = Field(default_factory=dict)
+    vnets: dict[Name, VNet] = Field(default_factory=dict, description="The VNets of the region; names are unique over all regions")
 
 
 class Peering(Declared):
     """One side of a VNet peering (P1); it is connected when the other VNet declares its side too."""
 
-    from_: Name = Field(alias="from")
-    to: Name
-    allow_virtual_network_access: bool = True
-    allow_forwarded_traffic: bool = False
-    allow_gateway_transit: bool = False
-    use_remote_gateways: bool = False
+    from_: Name = Field(alias="from", description="The VNet whose side this is")
+    to: Name = Field(description="The other VNet")
+    allow_virtual_network_access: bool = Field(default=True, description="`false`: shown as connected, all traffic dropped (P4)")
+    allow_forwarded_traffic: bool = Field(
+        default=False, description="Whether `from` accepts packets over this peering that do not come from `to` itself (P4)"
+    )
+    allow_gateway_transit: bool = Field(
+        default=False, description="Hub side: `to` may use the gateways and the Route Server of `from` (P2)"
+    )
+    use_remote_gateways: bool = Field(default=False, description="Spoke side: use those of `to` (P2, P3)")
 
 
 class RouteServer(Declared):
     """An Azure Route Server in a VNet with a RouteServerSubnet; ``peers`` names the NVAs configured as BGP peers (RS3)."""
 
-    vnet: Name
-    peers: tuple[Name, ...] = ()
-    allow_branch_to_branch: bool = False
-    hub_routing_preference: Literal["ExpressRoute", "VpnGateway", "ASPath"] = "ExpressRoute"
+    vnet: Name = Field(description="The VNet; it needs a `RouteServerSubnet` of /27 or larger (RS1)")
+    peers: tuple[Name, ...] = Field(default=(), description="The NVAs configured as BGP peers, in this VNet or a directly peered one (RS3)")
+    allow_branch_to_branch: bool = Field(default=False, description="Exchange routes with the gateways of the VNet (GW2)")
+    hub_routing_preference: Literal["ExpressRoute", "VpnGateway", "ASPath"] = Field(
+        default="ExpressRoute", description="What wins between equal prefixes (RS10)"
+    )
 
 
 class Neighbor(Declared):
     """What an NVA does towards one BGP neighbour (a Route Server, an NVA or a site, by name), over the NVA's own settings."""
 
-    as_override: bool | None = None
-    as_path_exclude: tuple[Asn, ...] = ()
-    prepend: Annotated[int, Field(ge=0, le=16)] | None = None
-    communities: tuple[str, ...] = ()
-    next_hop: IPv4Address | None = None
-    instances: tuple[Literal[0, 1], ...] = (0, 1)
+    as_override: bool | None = Field(
+        default=None, description="Replace the neighbour's ASN in the path by one's own; keeps the length (RS8)"
+    )
+    as_path_exclude: tuple[Asn, ...] = Field(default=(), description="Remove these ASNs from the path; shortens it (RS8)")
+    prepend: Prepend | None = Field(default=None, description="How often the own ASN is put before the path")
+    communities: tuple[str, ...] = Field(
+        default=(), description="Communities to add: `65001:100`, `65001:1:2` or a name as `no-advertise` (RS12)"
+    )
+    next_hop: Address | None = Field(default=None, description="Third-party next hop, such as a load balancer's address (RS11)")
+    instances: tuple[Literal[0, 1], ...] = Field(default=(0, 1), min_length=1, description="The Route Server instances to peer with (RS3)")
 
 
 class ExtraNic(Declared):
     """A further network interface of an NVA."""
 
-    name: Name
-    subnet: SubnetRef
-    ip: IPv4Address | None = None
-    public_ip: IPv4Address | None = None
-    enable_ip_forwarding: bool = True
+    name: Name = Field(description="Its name; it is shown as `NVA/NAME`")
+    subnet: SubnetRef = Field(description="`VNET/SUBNET`")
+    ip: Address | None = Field(default=None, description="The private address; the lowest free one from .4 when not given")
+    public_ip: Address | None = Field(default=None, description="A public address (documentation ranges), translated 1:1 (E9)")
+    enable_ip_forwarding: bool = Field(default=True, description="May send and receive packets of others (E8)")
 
 
 class Nva(Declared):
     """A network virtual appliance: a router or firewall in a VNet that speaks BGP."""
 
-    subnet: SubnetRef
-    ip: IPv4Address | None = None
-    asn: Asn
-    public_ip: IPv4Address | None = None
-    enable_ip_forwarding: bool = True
-    as_override: bool = False
-    as_path_exclude: tuple[Asn, ...] = ()
-    filter_route_server_routes: bool = True
-    neighbors: dict[Name, Neighbor] = Field(default_factory=dict)
-    loopbacks: tuple[IPv4Network, ...] = ()
-    advertise: tuple[IPv4Network, ...] = ()
-    default_originate: bool = False
-    prepend: Annotated[int, Field(ge=0, le=16)] | dict[IPv4Network, Annotated[int, Field(ge=0, le=16)]] = 0
-    extra_nics: tuple[ExtraNic, ...] = ()
-    frr_config: str | None = None
+    subnet: SubnetRef = Field(description="`VNET/SUBNET` of its first interface")
+    ip: Address | None = Field(default=None, description="The private address; the lowest free one from .4 when not given")
+    asn: Asn = Field(description="Its ASN; not one that Azure or IANA reserves (RS5)")
+    public_ip: Address | None = Field(
+        default=None,
+        description="A public address (documentation ranges), translated 1:1 (E9); given by itself to the ends of public tunnels",
+    )
+    enable_ip_forwarding: bool = Field(default=True, description="May send and receive packets of others (E8)")
+    as_override: bool = Field(default=False, description="Towards Route Servers, replace 65515 in the path by one's own ASN (RS8)")
+    as_path_exclude: tuple[Asn, ...] = Field(default=(), description="Towards Route Servers, remove these ASNs from the path (RS8)")
+    filter_route_server_routes: bool = Field(default=True, description="Send nothing back to a Route Server that was learned from it")
+    neighbors: dict[Name, Neighbor] = Field(default_factory=dict, description="Settings for one neighbour, by its name")
+    loopbacks: tuple[Prefix, ...] = Field(default=(), description="Networks behind the NVA")
+    advertise: tuple[Prefix, ...] = Field(default=(), description="Prefixes it originates")
+    default_originate: bool = Field(default=False, description="Originate 0.0.0.0/0 to every neighbour")
+    prepend: Prepend | dict[Prefix, Prepend] = Field(
+        default=0, description="How often the own ASN is put before the path: for all prefixes, or by advertised prefix"
+    )
+    extra_nics: tuple[ExtraNic, ...] = Field(default=(), description="Further interfaces")
+    frr_config: str | None = Field(
+        default=None, description="An FRR configuration of your own, used as it is; a path relative to this file or to the repository"
+    )
 
 
 class Vm(Declared):
     """A virtual machine with one interface; without ``ip`` it takes the lowest free address of its subnet from .4."""
 
-    subnet: SubnetRef
-    ip: IPv4Address | None = None
-    public_ip: IPv4Address | None = None
-    enable_ip_forwarding: bool = False
+    subnet: SubnetRef = Field(description="`VNET/SUBNET`")
+    ip: Address | None = Field(default=None, description="The private address; the lowest free one from .4 when not given")
+    public_ip: Address | None = Field(default=None, description="A public address (documentation ranges), translated 1:1 (E9)")
+    enable_ip_forwarding: bool = Field(default=False, description="May send and receive packets of others (E8)")
 
 
 class LoadBalancer(Declared):
     """An internal load balancer: a frontend address delivered to one of its healthy backends."""
 
-    subnet: SubnetRef
-    ip: IPv4Address
-    backends: tuple[Name, ...] = Field(min_length=1)
+    subnet: SubnetRef = Field(description="`VNET/SUBNET` of the frontend")
+    ip: Address = Field(description="The frontend address")
+    backends: tuple[Name, ...] = Field(min_length=1, description="NVAs or VMs of the same VNet")
 
 
 class Tunnel(Declared):
     """A tunnel between two NVAs, or an NVA and a site; BGP runs inside unless ``bgp`` is false."""
 
-    type: Literal["vxlan", "ipsec"]
-    between: tuple[Name, Name]
-    name: Name | None = None
-    bgp: bool = True
-    bfd: bool = True
-    over: Literal["private", "public"] = "private"
+    type: Literal["vxlan", "ipsec"] = Field(description="`ipsec` carries VXLAN inside ESP")
+    between: tuple[Name, Name] = Field(description="The two ends: NVAs, or an NVA and a site")
+    name: Name | None = Field(default=None, description="A name for display")
+    bgp: bool = Field(default=True, description="Run BGP inside")
+    bfd: bool = Field(default=True, description="Guard the BGP session with BFD")
+    over: Literal["private", "public"] = Field(
+        default="private", description="Outer addresses: private ones, or public ones over the Internet (E9)"
+    )
 
 
 class BgpSession(Declared):
     """An eBGP session between two NVAs without encapsulation: next hops are underlay addresses."""
 
-    between: tuple[Name, Name]
-    bfd: bool = True
+    between: tuple[Name, Name] = Field(description="The two NVAs")
+    bfd: bool = Field(default=True, description="Guard the session with BFD")
 
 
 class UserRoute(Declared):
     """A user-defined route (UDR)."""
 
-    prefix: IPv4Network
-    next_hop_type: Literal["VirtualAppliance", "VirtualNetworkGateway", "VnetLocal", "Internet", "None"]
-    next_hop_ip: IPv4Address | None = None
+    prefix: Prefix = Field(description="The destination; each prefix once in a table")
+    next_hop_type: Literal["VirtualAppliance", "VirtualNetworkGateway", "VnetLocal", "Internet", "None"] = Field(
+        description="Where to (E4); `None` drops"
+    )
+    next_hop_ip: Address | None = Field(default=None, description="The next hop; for `VirtualAppliance`, and only there")
 
 
 class RouteTable(Declared):
     """A route table and the subnets it is associated with (E1, E5)."""
 
-    subnets: tuple[SubnetRef, ...] = ()
-    disable_bgp_route_propagation: bool = False
-    routes: dict[Name, UserRoute] = Field(default_factory=dict)
+    subnets: tuple[SubnetRef, ...] = Field(default=(), description="The subnets (`VNET/SUBNET`); each in one table at most")
+    disable_bgp_route_propagation: bool = Field(
+        default=False, description="Keep the routes of Route Servers and gateways out of these subnets; never on GatewaySubnet (E5)"
+    )
+    routes: dict[Name, UserRoute] = Field(default_factory=dict, description="The user-defined routes, by name")
 
 
 class Gateway(Declared):
     """A VPN or ExpressRoute gateway: two instances in GatewaySubnet (GW1)."""
 
-    type: Literal["expressroute", "vpn"]
-    vnet: Name
-    asn: Asn = 65515
-    active_active: bool = True
-    public_ips: tuple[IPv4Address, ...] = ()
+    type: Literal["expressroute", "vpn"] = Field(description="Its kind; a VNet holds one of each at most")
+    vnet: Name = Field(description="The VNet; it needs a `GatewaySubnet`")
+    asn: Asn = Field(default=65515, description="Its ASN")
+    active_active: bool = Field(default=True, description="Both instances of a VPN gateway carry tunnels")
+    public_ips: tuple[Address, ...] = Field(
+        default=(), description="Public addresses of a VPN gateway's instances; given by themselves if not here"
+    )
 
 
 class Circuit(Declared):
     """An ExpressRoute circuit: two MSEE routers (AS 12076) that connect gateways with sites (GW3)."""
 
-    gateways: tuple[Name, ...] = ()
-    asn: Asn = 12076
+    gateways: tuple[Name, ...] = Field(default=(), description="The ExpressRoute gateways connected to it, of any region")
+    asn: Asn = Field(default=12076, description="The ASN of the Microsoft edge")
 
 
 class SiteCircuit(Declared):
     """What a site does on one circuit; without ``advertise`` it advertises all its prefixes there."""
 
-    advertise: tuple[IPv4Network, ...] | None = None
-    prepend: Annotated[int, Field(ge=0, le=16)] = 0
+    advertise: tuple[Prefix, ...] | None = Field(default=None, description="What it advertises there; all its prefixes when not given")
+    prepend: Prepend = Field(default=0, description="How often its ASN is put before the path")
 
 
 class Site(Declared):
     """An on-premises site: a customer-edge router, its prefixes and the hosts behind it."""
 
-    asn: Asn
-    prefixes: tuple[IPv4Network, ...] = ()
-    loopbacks: tuple[IPv4Network, ...] = ()
-    circuits: tuple[Name, ...] | dict[Name, SiteCircuit] = ()
-    connections: tuple[Name, ...] = ()
-    hosts: dict[Name, IPv4Address] = Field(default_factory=dict)
-    public_ip: IPv4Address | None = None
-    prepend: Annotated[int, Field(ge=0, le=16)] = 0
+    asn: Asn = Field(description="The ASN of the customer edge")
+    prefixes: tuple[Prefix, ...] = Field(default=(), description="The networks of the site")
+    loopbacks: tuple[Prefix, ...] = Field(default=(), description="Addresses of the customer edge itself, such as tunnel ends")
+    circuits: tuple[Name, ...] | dict[Name, SiteCircuit] = Field(
+        default=(), description="The circuits it is on: names, or settings by name"
+    )
+    connections: tuple[Name, ...] = Field(default=(), description="The VPN gateways it is connected to (IPsec and BGP)")
+    hosts: dict[Name, Address] = Field(default_factory=dict, description="Hosts behind the customer edge: address by name")
+    public_ip: Address | None = Field(
+        default=None, description="The public address of the customer edge; given by itself where it is needed"
+    )
+    prepend: Prepend = Field(default=0, description="How often its ASN is put before the path, on all its sessions")
 
 
 class Link(Declared):
     """The properties of the path between two regions (``REGION-REGION``), in each direction."""
 
-    delay: Seconds = 0.0
-    jitter: Seconds = 0.0
-    loss: Annotated[float, Field(ge=0, le=100)] = 0.0
-    rate: BitsPerSecond | None = None
+    delay: Seconds = Field(default=0.0, description="One-way delay")
+    jitter: Seconds = Field(default=0.0, description="Its variation")
+    loss: float = Field(default=0.0, ge=0, le=100, description="Packet loss in percent")
+    rate: BitsPerSecond | None = Field(default=None, description="The rate; unlimited when not given")
 
 
 class BgpTimers(Declared):
     """BGP keepalive and hold time."""
 
-    keepalive: Seconds = 1.0
-    hold: Seconds = 3.0
+    keepalive: Seconds = Field(default=1.0, description="Whole seconds")
+    hold: Seconds = Field(default=3.0, description="Whole seconds, at least three")
 
 
 class BfdTimers(Declared):
     """BFD between NVAs: interval and detection multiplier."""
 
-    interval: Seconds = 0.1
-    multiplier: Annotated[int, Field(ge=2, le=255)] = 3
+    interval: Seconds = Field(default=0.1, description="Transmit and receive interval, 10 ms to 60 s")
+    multiplier: int = Field(default=3, ge=2, le=255, description="How many packets may be missed")
 
 
 def _azure_timers(value: Any) -> Any:
@@ -240,61 +378,74 @@ def _azure_timers(value: Any) -> Any:
 class Timers(Declared):
     """Protocol timers; ``bgp: azure`` stands for 60/180 s (RS4)."""
 
-    bgp: Annotated[BgpTimers, BeforeValidator(_azure_timers)] = BgpTimers()
-    bfd: BfdTimers | None = BfdTimers()
+    bgp: Annotated[BgpTimers, BeforeValidator(_azure_timers), _OrWord("azure")] = Field(
+        default=BgpTimers(), description="BGP timers of all sessions; `azure` stands for 60/180 s"
+    )
+    bfd: BfdTimers | None = Field(default=BfdTimers(), description="BFD timers between NVAs; `null` switches BFD off")
 
 
 class Limits(Declared):
     """Azure's limits (RS6), with the defaults of 2025."""
 
-    peers: int = 8
-    routes_per_peer: int = 4000
-    routes_total: int = 10000
-    routes_to_expressroute: int = 1000
-    vnets: int = 500
-    ecmp: int = 8
+    peers: Count = Field(default=8, description="BGP peers of a Route Server")
+    routes_per_peer: Count = Field(default=4000, description="Routes a peer may send; beyond it the session drops")
+    routes_total: Count = Field(default=10000, description="Routes of a Route Server in all")
+    routes_to_expressroute: Count = Field(default=1000, description="Routes advertised to ExpressRoute")
+    vnets: Count = Field(default=500, description="VNets of a hub")
+    ecmp: Count = Field(default=8, description="Next hops of one prefix")
+    route_server_subnet: int = Field(default=27, ge=8, le=29, description="The longest prefix a RouteServerSubnet may have (RS1)")
+    azure_asns: tuple[AsnRange, ...] = Field(
+        default=("8074", "8075", "12076", "65515", "65517-65520"), description="ASNs that Azure keeps for itself (RS5)"
+    )
+    iana_asns: tuple[AsnRange, ...] = Field(
+        default=("23456", "64496-64511", "65535-65551"), description="ASNs that IANA reserves and Azure refuses (RS5)"
+    )
 
 
 class Assumptions(Declared):
     """What Azure's documentation and captures do not settle (docs/azure-routing.md chapter 7); defaults as documented."""
 
-    transit_without_allow_forwarded_traffic: bool = False
-    own_vnet_prefixes_learned: bool = False
-    reflect_nva_routes_with_branch_to_branch: bool = False
-    aspath_tie: Literal["both", "ExpressRoute"] = "both"
+    transit_without_allow_forwarded_traffic: bool = Field(default=False, description="Transit works without `allow_forwarded_traffic`")
+    own_vnet_prefixes_learned: bool = Field(default=False, description="Prefixes of the own VNet appear among learned routes")
+    reflect_nva_routes_with_branch_to_branch: bool = Field(
+        default=False, description="With branch-to-branch on, NVA routes go to other NVAs"
+    )
+    aspath_tie: Literal["both", "ExpressRoute"] = Field(
+        default="both", description="Under `ASPath`, what an equal length of circuit and NVA gives"
+    )
 
 
 class Suppression(Declared):
     """A finding of ``testbed check`` that is known and accepted; ``at`` limits it to one resource."""
 
-    code: Annotated[str, Field(pattern=r"^[A-Z]{2}[0-9]{3}$")]
-    at: str | None = None
-    reason: Annotated[str, Field(min_length=8)]
+    code: Annotated[str, Field(pattern=r"^[A-Z]{2}[0-9]{3}$")] = Field(description="The finding's code, such as RS008")
+    at: str | None = Field(default=None, description="The resource it is accepted for; all when not given")
+    reason: Annotated[str, Field(min_length=8)] = Field(description="Why it is accepted; shown in reports")
 
 
 class Topology(Declared):
     """A whole design."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]{0,39}$", description="The lab's default name")]
-    description: str = ""
-    regions: dict[Name, Region] = Field(min_length=1)
-    peerings: tuple[Peering, ...] = ()
-    route_servers: dict[Name, RouteServer] = Field(default_factory=dict)
-    nvas: dict[Name, Nva] = Field(default_factory=dict)
-    vms: dict[Name, Vm] = Field(default_factory=dict)
-    load_balancers: dict[Name, LoadBalancer] = Field(default_factory=dict)
-    tunnels: tuple[Tunnel, ...] = ()
-    bgp_sessions: tuple[BgpSession, ...] = ()
-    route_tables: dict[Name, RouteTable] = Field(default_factory=dict)
-    gateways: dict[Name, Gateway] = Field(default_factory=dict)
-    circuits: dict[Name, Circuit] = Field(default_factory=dict)
-    sites: dict[Name, Site] = Field(default_factory=dict)
-    links: dict[str, Link] = Field(default_factory=dict)
-    timers: Timers = Timers()
-    overlay_pool: IPv4Network = IPv4Network("198.18.0.0/16")
-    limits: Limits = Limits()
-    assumptions: Assumptions = Assumptions()
-    suppress: tuple[Suppression, ...] = ()
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]{0,39}$")] = Field(description="The design's name, and the lab's by default")
+    description: str = Field(default="", description="What the design shows")
+    regions: dict[Name, Region] = Field(min_length=1, description="The regions, by name")
+    peerings: tuple[Peering, ...] = Field(default=(), description="VNet peerings, one entry for each side")
+    route_servers: dict[Name, RouteServer] = Field(default_factory=dict, description="Route Servers")
+    nvas: dict[Name, Nva] = Field(default_factory=dict, description="Network virtual appliances")
+    vms: dict[Name, Vm] = Field(default_factory=dict, description="Virtual machines")
+    load_balancers: dict[Name, LoadBalancer] = Field(default_factory=dict, description="Internal load balancers")
+    tunnels: tuple[Tunnel, ...] = Field(default=(), description="Overlay tunnels")
+    bgp_sessions: tuple[BgpSession, ...] = Field(default=(), description="BGP between NVAs without a tunnel")
+    route_tables: dict[Name, RouteTable] = Field(default_factory=dict, description="Route tables with user-defined routes")
+    gateways: dict[Name, Gateway] = Field(default_factory=dict, description="VPN and ExpressRoute gateways")
+    circuits: dict[Name, Circuit] = Field(default_factory=dict, description="ExpressRoute circuits")
+    sites: dict[Name, Site] = Field(default_factory=dict, description="On-premises sites")
+    links: dict[str, Link] = Field(default_factory=dict, description="Paths between regions, as `REGION-REGION`")
+    timers: Timers = Field(default=Timers(), description="Protocol timers")
+    overlay_pool: Prefix = Field(default=IPv4Network("198.18.0.0/16"), description="Where tunnel addresses are taken from")
+    limits: Limits = Field(default=Limits(), description="Azure's limits")
+    assumptions: Assumptions = Field(default=Assumptions(), description="What is not settled about Azure")
+    suppress: tuple[Suppression, ...] = Field(default=(), description="Findings that are known and accepted")
 
     def vnets(self) -> dict[str, VNet]:
         """All VNets of all regions, by name."""
