@@ -1,0 +1,233 @@
+"""Each expectation holds when it should, and otherwise says what was expected and what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from testbed.azure.types import NextHopType, RouteSource, Row
+from testbed.errors import LabError
+from testbed.measure.journey import Journey
+from testbed.measure.packets import Header
+from testbed.measure.reachability import Delivery
+from testbed.model.scenario import Action, Expectation, Scenario
+from testbed.scenario.expectations import check, describe
+from testbed.scenario.lab_view import LearnedRow, SessionRow
+from testbed.scenario.runner import CheckResult, take
+
+BGP_ROUTE = Row("10.21.0.0/16", NextHopType.VIRTUAL_NETWORK_GATEWAY, RouteSource.VIRTUAL_NETWORK_GATEWAY, ("10.1.0.4",))
+LOCAL = Row("10.11.0.0/16", NextHopType.VNET_LOCAL, RouteSource.DEFAULT)
+VXLAN = (Header("10.1.0.4", "10.2.0.4", 64, "udp/4789"), Header("10.11.0.4", "10.21.0.4", 63, "udp/33999"))
+
+
+@dataclass
+class FakeLab:
+    """A lab made of canned answers."""
+
+    session_rows: tuple[SessionRow, ...] = ()
+    learned_rows: tuple[LearnedRow, ...] = ()
+    routes: dict[str, tuple[Row, ...]] = field(default_factory=lambda: {"vm11": (LOCAL, BGP_ROUTE), "vm21": (LOCAL,)})
+    predicted: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    deliveries: Callable[[str, str], Delivery] = lambda a, b: Delivery(a, b, True, ttl_down=2)
+    journey: Journey = field(default_factory=lambda: Journey("vm11", "vm21", ("vm11", "nva1", "nva2", "vm21"), ()))
+    walk: tuple[str, ...] = ("vm11", "nva1", "nva2", "vm21")
+    link: tuple[tuple[Header, ...], ...] = (VXLAN,)
+    acted: list[Action] = field(default_factory=list)
+
+    def vms(self) -> tuple[str, ...]:
+        return tuple(self.routes)
+
+    def nics(self) -> tuple[str, ...]:
+        return tuple(self.routes)
+
+    def sessions(self) -> tuple[SessionRow, ...]:
+        return self.session_rows
+
+    def learned(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
+        return self.learned_rows
+
+    def effective(self, nic: str) -> tuple[Row, ...]:
+        return self.routes[nic]
+
+    def predicted_effective(self, nic: str) -> tuple[Row, ...]:
+        return self.predicted.get(nic, self.routes[nic])
+
+    def probe(self, pairs: Iterable[tuple[str, str]]) -> tuple[Delivery, ...]:
+        return tuple(self.deliveries(a, b) for a, b in pairs)
+
+    def trace(self, source: str, target: str) -> Journey:
+        return self.journey
+
+    def predicted_path(self, source: str, target: str) -> tuple[str, ...]:
+        return self.walk
+
+    def on_link(self, link: tuple[str, str], meanwhile: Callable[[], object]) -> tuple[tuple[Header, ...], ...]:
+        meanwhile()
+        return self.link
+
+    def act(self, action: Action) -> None:
+        if action.verb == "fail":
+            raise LabError("no such node")
+        self.acted.append(action)
+
+
+def verdict(lab: FakeLab, expectation: dict[str, Any]) -> str | None:
+    return check(lab, Expectation.model_validate(expectation))
+
+
+UP = SessionRow("route_server", ("nva1", "rs1-0"), True)
+DOWN = SessionRow("overlay", ("nva1", "nva2"), False, "Active")
+LEARNED = tuple(LearnedRow(i, "10.21.0.0/16", (65001, 65002), "10.1.0.4") for i in (0, 1))
+LOOPED = LearnedRow(0, "10.21.0.0/16", (65001, 65515), "10.1.0.4", "RS8: 65515 in the AS path")
+
+
+@pytest.mark.parametrize(
+    ("lab", "expectation", "reason"),
+    [
+        (FakeLab((UP,)), {"sessions": {}}, None),
+        (FakeLab((UP, DOWN)), {"sessions": {}}, "nva1 ↔ nva2 (overlay): Active"),
+        (FakeLab((UP, DOWN)), {"sessions": {"kind": "route_server", "established": 1}}, None),
+        (FakeLab((UP, DOWN)), {"sessions": {"kind": "route_server", "established": 4}}, "expected 4 established, observed 1"),
+        (FakeLab(), {"sessions": {"kind": "overlay"}}, "the plan has no session of kind overlay"),
+        (FakeLab(learned_rows=LEARNED), {"learned": {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16"}}, None),
+        (
+            FakeLab(learned_rows=LEARNED[:1]),
+            {"learned": {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16"}},
+            "instance 1: expected 10.21.0.0/16, observed nothing",
+        ),
+        (
+            FakeLab(learned_rows=LEARNED),
+            {"learned": {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16", "as_path": [65001]}},
+            "with AS path 65001, observed instance 0: 10.21.0.0/16 via 10.1.0.4, AS path 65001-65002",
+        ),
+        (
+            FakeLab(learned_rows=LEARNED),
+            {"learned": {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16", "absent": True}},
+            "expected nothing",
+        ),
+        (
+            FakeLab(learned_rows=(LOOPED,)),
+            {"learned": {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16", "absent": True}},
+            None,
+        ),
+        (
+            FakeLab(learned_rows=(LOOPED,)),
+            {"learned": {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16", "dropped": "RS8", "instances": [0]}},
+            None,
+        ),
+        (
+            FakeLab(learned_rows=LEARNED),
+            {"learned": {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16", "dropped": "RS8", "instances": [0]}},
+            "expected it dropped (RS8)",
+        ),
+        (FakeLab(), {"effective_route": {"nic": "vm11", "prefix": "10.21.0.0/16", "next_hops": ["10.1.0.4"]}}, None),
+        (FakeLab(), {"effective_route": {"nic": "vm11", "prefix": "10.21.0.0/16", "next_hops": ["10.1.0.5"]}}, "observed 10.21.0.0/16"),
+        (FakeLab(), {"effective_route": {"nic": "all", "prefix": "10.21.0.0/16"}}, "vm21: expected 10.21.0.0/16, observed nothing"),
+        (FakeLab(), {"effective_route": {"nic": "vm21", "prefix": "10.21.0.0/16", "absent": True}}, None),
+        (FakeLab(), {"effective_route": {"nic": "vm11", "prefix": "10.21.0.0/16", "absent": True}}, "vm11: expected no such route"),
+        (FakeLab(), {"delivered": {"from": "vm11", "to": "vm21", "ttl_down": 2}}, None),
+        (FakeLab(), {"delivered": {"from": "vm11", "to": "vm21", "ttl_down": 1}}, "TTL down by 2, expected 1"),
+        (FakeLab(), {"delivered": {"from": "vm11", "to": "vm11"}}, "no pair to try"),
+        (FakeLab(deliveries=lambda a, b: Delivery(a, b, False)), {"delivered": {"from": "vm11", "to": "vm21"}}, "vm11 → vm21: dropped"),
+        (FakeLab(deliveries=lambda a, b: Delivery(a, b, False)), {"dropped": {"from": "vm11", "to": "vm21"}}, None),
+        (FakeLab(), {"dropped": {"from": "vm11", "to": "vm21"}}, "vm11 → vm21: delivered, expected dropped"),
+        (
+            FakeLab(deliveries=lambda a, b: Delivery(a, b, False, loop_at="10.1.0.4")),
+            {"looping": {"from": "vm11", "to": "vm21", "at": "10.1.0.4"}},
+            None,
+        ),
+        (
+            FakeLab(deliveries=lambda a, b: Delivery(a, b, False, loop_at="10.9.0.4")),
+            {"looping": {"from": "vm11", "to": "vm21", "at": "10.1.0.4"}},
+            "TTL exceeded sent by 10.9.0.4, expected loop at 10.1.0.4",
+        ),
+        (FakeLab(), {"path": {"from": "vm11", "to": "vm21", "through": ["nva1", "nva2"]}}, None),
+        (FakeLab(), {"path": {"from": "vm11", "to": "vm21", "through": ["nva1"]}}, "observed vm11 → nva1 → nva2 → vm21"),
+        (
+            FakeLab(walk=("vm11", "vm21")),
+            {"path": {"from": "vm11", "to": "vm21", "through": ["nva1", "nva2"]}},
+            "but the walk over the plan is vm11 → vm21",
+        ),
+        (FakeLab(), {"only_on_link": {"link": ["hub1", "hub2"], "kinds": ["udp/4789"], "from": "vm11", "to": "vm21"}}, None),
+        (
+            FakeLab(link=(VXLAN, VXLAN[1:])),
+            {"only_on_link": {"link": ["hub1", "hub2"], "kinds": ["udp/4789"], "from": "vm11", "to": "vm21"}},
+            "1 packets of udp/33999",
+        ),
+        (
+            FakeLab(link=()),
+            {"only_on_link": {"link": ["hub1", "hub2"], "kinds": ["udp/4789"], "from": "vm11", "to": "vm21"}},
+            "no packet of udp/4789 was seen",
+        ),
+        (FakeLab(), {"agreement": {}}, None),
+        (FakeLab(predicted={"vm11": (LOCAL,)}), {"agreement": {}}, "vm11: observed and not predicted: 10.21.0.0/16"),
+        (FakeLab(predicted={"vm21": (LOCAL, BGP_ROUTE)}), {"agreement": {"nics": ["vm21"]}}, "vm21: predicted and not observed"),
+    ],
+)
+def test_an_expectation_holds_or_says_why_not(lab: FakeLab, expectation: dict[str, Any], reason: str | None) -> None:
+    found = verdict(lab, expectation)
+    assert found is None if reason is None else (found is not None and reason in found), found
+    assert describe(Expectation.model_validate(expectation))
+
+
+def test_delivery_is_tried_both_ways_unless_told_otherwise() -> None:
+    tried: list[tuple[str, str]] = []
+    lab = FakeLab(deliveries=lambda a, b: tried.append((a, b)) or Delivery(a, b, True, ttl_down=0))  # type: ignore[func-returns-value]
+    verdict(lab, {"delivered": {"from": "vm11", "to": "vm21"}})
+    verdict(lab, {"delivered": {"from": "vm11", "to": "vm21", "both_ways": False}})
+    assert tried == [("vm11", "vm21"), ("vm21", "vm11"), ("vm11", "vm21")]
+
+
+def scenario(*steps: dict[str, Any]) -> Scenario:
+    return Scenario.model_validate({"name": "s", "topology": "t.yaml", "steps": list(steps)})
+
+
+def test_all_failures_are_reported_not_only_the_first() -> None:
+    heard: list[object] = []
+    wrong = {"path": {"from": "vm11", "to": "vm21", "through": []}}
+    right = {"agreement": {}}
+    results = take(
+        scenario({"stage": "a", "within": 0, "expect": [wrong, right]}, {"stage": "b", "within": 0, "expect": [wrong]}),
+        FakeLab(),
+        lambda step, what: heard.append(what),
+    )
+    assert [[check.ok for check in step.checks] for step in results] == [[False, True], [False]]
+    assert [step.ok for step in results] == [False, False]
+    assert len(heard) == 3
+
+
+def test_an_action_that_fails_skips_its_own_expectations_and_goes_on() -> None:
+    lab = FakeLab()
+    results = take(
+        scenario(
+            {"stage": "break", "do": [{"fail": {"node": "nva9"}}], "expect": [{"agreement": {}}]},
+            {"stage": "act", "do": [{"announce": {"nva": "nva2", "prefix": "192.0.2.0/24"}}], "expect": [{"agreement": {}}]},
+        ),
+        lab,
+        lambda step, what: None,
+    )
+    assert [(step.ok, len(step.checks)) for step in results] == [(False, 0), (True, 1)]
+    assert results[0].error == "no such node"
+    assert [action.verb for action in lab.acted] == ["announce"]
+    assert results[1].actions == ["announce nva nva2 prefix 192.0.2.0/24"]
+
+
+def test_a_check_is_repeated_within_its_budget() -> None:
+    answers = iter([Delivery("vm11", "vm21", False)] * 3)
+    lab = FakeLab(deliveries=lambda a, b: next(answers, Delivery(a, b, True, ttl_down=2)))
+    (result,) = take(
+        scenario({"stage": "s", "within": 5, "expect": [{"delivered": {"from": "vm11", "to": "vm21", "both_ways": False}}]}),
+        lab,
+        lambda step, what: None,
+    )
+    assert isinstance(result.checks[0], CheckResult)
+    assert result.ok
+
+
+@pytest.mark.parametrize("wrong", [{}, {"agreement": {}, "path": {"from": "a", "to": "b", "through": []}}])
+def test_a_step_names_exactly_one_expectation(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="exactly one of"):
+        Expectation.model_validate(wrong)
