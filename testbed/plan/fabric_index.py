@@ -82,11 +82,6 @@ class FabricIndex:
             return ()
         return tuple(nic.mac for nic in self.nics_of[peer] if self.kinds[nic.label] in _GATEWAY_KINDS)
 
-    def vpn_gateway(self, domain: Domain) -> tuple[Address, ...]:
-        """The instances a UDR of type VirtualNetworkGateway leads to: the VPN gateway of the domain's hub, if it has one."""
-        hub = self.hubs.get(domain.hub or "")
-        return tuple(speaker.address for speaker in hub.speakers if speaker.kind == "vpn") if hub else ()
-
     @cached_property
     def frontends(self) -> dict[str, tuple[Address, ...]]:
         """The frontend addresses that a NIC answers for as a load balancer's backend, by NIC label (floating IP)."""

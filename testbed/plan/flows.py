@@ -85,9 +85,8 @@ def _row_flows(
 
 def _user_hop(index: FabricIndex, domain: Domain, row: Row, priority: int, match: Match) -> tuple[Flow, ...]:
     """A UDR towards an appliance, or towards the VPN gateway of the domain's hub (both instances, by 5-tuple)."""
-    addresses = row.next_hops if row.next_hop_type is NextHopType.VIRTUAL_APPLIANCE else index.vpn_gateway(domain)
     note = f"{row.prefix} {row.next_hop_type} {row.name}"
-    hops = [index.hop(domain.vnet, address) for address in addresses]
+    hops = [index.hop(domain.vnet, address) for address in row.next_hops]
     if len(hops) > 1:
         group, slots = choice(stable_hash("udr", domain.id, row.prefix, bits=31), seed(domain), hops, note)
         return (*slots, Flow(ROUTE.id, priority, match, group.actions, note=note))
