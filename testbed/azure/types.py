@@ -30,7 +30,7 @@ class RouteSource(StrEnum):
     VIRTUAL_NETWORK_GATEWAY = "VirtualNetworkGateway"
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, cache_hash=True):
     """One effective route. ``name`` is the UDR's name; ``rule`` the rule by which an Invalid row lost (``E1``, ``E3``)."""
 
     prefix: Prefix
@@ -52,7 +52,7 @@ class Path(Struct, frozen=True):
     origin: str = "igp"
 
 
-class Session(Struct, frozen=True, order=True):
+class Session(Struct, frozen=True, order=True, cache_hash=True):
     """A BGP session of an Azure-side speaker: the Route Server or gateway, which of its two instances, and the peer's name.
 
     ``peer`` is a node's name: an NVA, a site, ``er1-0`` for a gateway instance, ``london-msee0`` for an MSEE.
@@ -101,7 +101,7 @@ class Received(Struct, frozen=True):
     dropped: str = ""
 
 
-class Candidate(Struct, frozen=True, order=True):
+class Candidate(Struct, frozen=True, order=True, cache_hash=True):
     """One usable next hop for a prefix and the session it came from."""
 
     next_hop: Address
@@ -127,7 +127,8 @@ class Hub(Struct, frozen=True):
     """A VNet that holds a Route Server, gateways or both, and what they serve.
 
     ``served`` are the VNets into which their routes are programmed (its own first; RS7, P2, GW1); ``advertised`` the prefixes
-    that they originate towards their peers: whole address spaces of the served VNets (RS7).
+    that they originate towards their peers: whole address spaces of the served VNets (RS7). ``reflect_nva_routes`` is what
+    chapter 7 leaves open: NVA routes sent on to other NVAs while branch-to-branch is on.
     """
 
     vnet: str
@@ -142,9 +143,10 @@ class Hub(Struct, frozen=True):
     ecmp: int = 8
     routes_per_peer: int = 4000
     aspath_tie: str = "both"
+    reflect_nva_routes: bool = False
 
 
-class Domain(Struct, frozen=True):
+class Domain(Struct, frozen=True, cache_hash=True):
     """A class of NICs with one set of effective routes: a VNet and at most one route table.
 
     ``hub`` is the VNet whose Route Server and gateways inject routes here, or None; ``protected`` are the address spaces of the
