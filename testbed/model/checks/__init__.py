@@ -1,0 +1,1 @@
+"""The checks of a topology, one module a subject; each yields findings for one kind of mistake."""

@@ -1,0 +1,79 @@
+"""Gateways, circuits and sites: each gateway in a GatewaySubnet, circuits on ExpressRoute, connections on VPN (GW1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from testbed.model.addresses import GATEWAY_SUBNET, gateway_addresses, usable
+from testbed.model.design import Design
+from testbed.model.findings import Finding
+
+
+def gateway_homes(design: Design) -> Iterator[Finding]:
+    """A gateway needs a GatewaySubnet with room for its instances; a VNet has one gateway of a kind (GW1)."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, gateway in design.topology.gateways.items():
+        path = f"gateways.{name}"
+        key = (gateway.vnet, gateway.type)
+        if key in seen:
+            yield Finding(f"{path}.vnet", f"{gateway.vnet} has {gateway.type} gateway {seen[key]} already", "one gateway of a kind a VNet")
+        seen.setdefault(key, name)
+        if gateway.vnet not in design.vnets:
+            continue
+        subnet = design.subnets.get(f"{gateway.vnet}/{GATEWAY_SUBNET}")
+        if subnet is not None:
+            if not all(usable(IPv4Address(address), subnet) for address in gateway_addresses(design.topology, name)):
+                yield Finding(path, f"{GATEWAY_SUBNET} {subnet} has no room for its two instances", "make it a /27 or larger")
+        elif f"{gateway.vnet}/{GATEWAY_SUBNET}" not in design.declared["subnets"]:
+            yield Finding(
+                f"{path}.vnet", f"VNet {gateway.vnet} has no {GATEWAY_SUBNET} (GW1)", f"add one, /27 or larger, to {gateway.vnet}"
+            )
+
+
+def gateway_public_addresses(design: Design) -> Iterator[Finding]:
+    """A VPN gateway has as many public addresses as instances that carry tunnels, an ExpressRoute gateway none."""
+    for name, gateway in design.topology.gateways.items():
+        most = 0 if gateway.type == "expressroute" else 2 if gateway.active_active else 1
+        if len(gateway.public_ips) > most:
+            kind = {0: "an ExpressRoute gateway", 1: "a VPN gateway that is not active_active", 2: "a VPN gateway"}[most]
+            yield Finding(f"gateways.{name}.public_ips", f"{kind} has {most} public addresses at most, found {len(gateway.public_ips)}")
+
+
+def kinds(design: Design) -> Iterator[Finding]:
+    """Circuits end at ExpressRoute gateways, connections at VPN gateways; each is named once."""
+    for name, circuit in design.topology.circuits.items():
+        yield from _gateways(design, f"circuits.{name}.gateways", circuit.gateways, "expressroute", "a circuit")
+    for name, site in design.topology.sites.items():
+        yield from _gateways(design, f"sites.{name}.connections", site.connections, "vpn", "a connection")
+        for number, circuit_name in enumerate(site.circuits):
+            if isinstance(site.circuits, tuple) and circuit_name in site.circuits[:number]:
+                yield Finding(f"sites.{name}.circuits[{number}]", f"{circuit_name} is there twice", "name each once")
+
+
+def _gateways(design: Design, path: str, names: tuple[str, ...], kind: str, what: str) -> Iterator[Finding]:
+    for number, name in enumerate(names):
+        gateway = design.topology.gateways.get(name)
+        if gateway is not None and gateway.type != kind:
+            yield Finding(f"{path}[{number}]", f"{name} is of type {gateway.type}; {what} needs {kind}", f"name a gateway of type {kind}")
+        if name in names[:number]:
+            yield Finding(f"{path}[{number}]", f"{name} is there twice", "name each once")
+
+
+def hosts(design: Design) -> Iterator[Finding]:
+    """The hosts of a site have different addresses inside its prefixes."""
+    for name, site in design.topology.sites.items():
+        seen: dict[IPv4Address, str] = {}
+        for host, address in site.hosts.items():
+            path = f"sites.{name}.hosts.{host}"
+            if address in seen:
+                yield Finding(path, f"{address} is taken by {seen[address]}", "give each its own address")
+            seen.setdefault(address, host)
+            home = next((prefix for prefix in site.prefixes if address in prefix), None)
+            if home is None:
+                yield Finding(path, f"{address} is in none of the site's prefixes", "add its prefix to the site")
+            elif home.prefixlen < 31 and address in (home.network_address, home.broadcast_address):
+                yield Finding(path, f"{address} is the network or broadcast address of {home}", "use one in between")
+
+
+CHECKS = (gateway_homes, gateway_public_addresses, kinds, hosts)

@@ -1,0 +1,88 @@
+"""Loads a scenario and the topology it names, and checks every name it uses against that topology: all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from testbed.errors import InputError
+from testbed.model.findings import Finding, problems_of
+from testbed.model.loader import Loaded, load_topology, raise_problems, read_document, read_text
+from testbed.model.scenario import Scenario
+from testbed.model.topology import Topology
+from testbed.model.wording import findings_of
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A scenario, the file it came from, and its topology."""
+
+    scenario: Scenario
+    file: Path
+    topology: Loaded
+
+
+def load_scenario(path: Path) -> LoadedScenario:
+    """Read and check a scenario file and its topology. Raises InputError with all problems of the file that has some."""
+    document = read_document(read_text(path), str(path))
+    try:
+        scenario = Scenario.model_validate(document.data)
+    except ValidationError as error:
+        findings = [finding for _, finding in findings_of(error, document.data, Scenario)]
+        raise_problems([*document.problems, *problems_of(findings, document)], str(path))
+        raise InputError(str(error)) from None
+    loaded = load_topology(path.parent / scenario.topology)
+    raise_problems([*document.problems, *problems_of(unknown_names(scenario, loaded.topology), document)], str(path))
+    return LoadedScenario(scenario, path, loaded)
+
+
+def unknown_names(scenario: Scenario, topology: Topology) -> Iterator[Finding]:
+    """A finding for every name in the steps that the topology does not have."""
+    known = _known(topology)
+    for number, step in enumerate(scenario.steps):
+        for kind, parts in (("do", step.do), ("expect", step.expect)):
+            for index, part in enumerate(parts):
+                yield from _unknown(f"steps[{number}].{kind}[{index}].{part.verb}", part.detail, known)
+
+
+def _known(topology: Topology) -> dict[str, tuple[str, ...]]:
+    """By the name of a key: the names that it may hold."""
+    vms, nvas = tuple(topology.vms), tuple(topology.nvas)
+    hosts = tuple(host for site in topology.sites.values() for host in site.hosts)
+    instances = tuple(f"{name}-{number}" for name in (*topology.route_servers, *topology.gateways) for number in (0, 1))
+    nics = (*vms, *nvas, *(f"{name}/{nic.name}" for name, nva in topology.nvas.items() for nic in nva.extra_nics), *instances)
+    nodes = (*nics, *topology.sites, *hosts, *(f"{name}-msee{number}" for name in topology.circuits for number in (0, 1)))
+    ends = ("all", *vms, *nvas, *hosts)
+    return {
+        "route_server": tuple(topology.route_servers),
+        "peer": (*nodes,),
+        "nva": (*nvas, *topology.sites),
+        "nic": ("all", *nics),
+        "nics": ("all", *nics),
+        "from_": ends,
+        "to": ends,
+        "through": nodes,
+        "node": nodes,
+        "link": tuple(topology.vnets()),
+        "table": tuple(topology.route_tables),
+        "tunnel": tuple(tunnel.name or "-".join(tunnel.between) for tunnel in topology.tunnels),
+    }
+
+
+def _unknown(path: str, detail: Any, known: dict[str, tuple[str, ...]]) -> Iterator[Finding]:
+    for key, value in detail:
+        named = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
+        for name in named:
+            if key in known and isinstance(name, str) and name not in known[key]:
+                yield Finding(f"{path}.{key.rstrip('_')}", f"the topology has no {_word(key)} {name!r}", wrong=name, known=known[key])
+
+
+_WORD: dict[str, str] = {"from_": "VM", "to": "VM", "nics": "NIC", "nic": "NIC", "nva": "NVA", "link": "VNet", "through": "node"}
+
+
+def _word(key: str) -> str:
+    return _WORD.get(key, key.replace("_", " "))
