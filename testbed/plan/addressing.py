@@ -1,4 +1,4 @@
-"""Names, numbers and addresses of a lab: kernel ids, OpenFlow ports, MACs, datapath ids, tunnel addresses. All a pure function of the topology.
+"""Names, numbers and addresses of a lab: kernel ids, OpenFlow ports, MACs, datapath ids, tunnel ends; from the topology alone.
 
 Kernel names have at most 15 characters. Numbers follow the order of the topology, so that a peering added at the end renumbers nothing.
 """

@@ -1,0 +1,153 @@
+"""The compiler: a topology becomes a plan in a flat list of passes, each a pure function of what the earlier ones found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from testbed.azure.domains import domains
+from testbed.azure.hubs import hubs
+from testbed.azure.peering import Connections, connections
+from testbed.model.topology import Link, Topology
+from testbed.plan import addressing, nodes
+from testbed.plan.inventory import Station, plug, stations
+from testbed.plan.overlay import tunnels
+from testbed.plan.sessions import Sessions, sessions
+from testbed.plan.templates import Templates
+from testbed.plan.types import Bridge, Capabilities, LoadBalancerPlan, Node, PeeringEnd, PeeringLink, Plan
+
+FORMAT = 1
+
+
+def compile_plan(
+    topology: Topology, *, lab: str | None = None, templates: Mapping[str, str], capabilities: Capabilities | None = None
+) -> Plan:
+    """What to build for a topology. The same arguments give the same plan, byte for byte as JSON.
+
+    ``topology`` comes from ``load_topology`` (all addresses filled in); ``lab`` is its own name when None; ``templates`` are the texts
+    of ``load_templates``, and under ``user/NVA`` each NVA's own ``frr_config``. Raises InputError for a broken template.
+    """
+    name = lab or topology.name
+    able = capabilities or Capabilities()
+    connected = connections(topology)
+    bridges = _bridges(name, topology)
+    all_domains = domains(topology, connected)
+    placed = stations(topology)
+    nics = plug(name, topology, placed, bridges, all_domains)
+    links, unsupported = _peerings(name, topology, connected, bridges, able)
+    overlay = tunnels(topology, nics)
+    spoken = sessions(topology, nics, overlay)
+    return Plan(
+        format=FORMAT,
+        lab=name,
+        lab_id=addressing.lab_id(name),
+        topology=topology.name,
+        fabric=addressing.fabric_name(name),
+        capabilities=able,
+        bridges=tuple(bridges.values()),
+        peerings=links,
+        nodes=_nodes(name, topology, placed, nics, overlay, spoken, templates),
+        wires=(),
+        tunnels=overlay,
+        sessions=spoken.peerings,
+        load_balancers=_load_balancers(topology),
+        hubs=hubs(topology, connected),
+        domains=all_domains,
+        unsupported=unsupported,
+    )
+
+
+def _bridges(lab: str, topology: Topology) -> dict[str, Bridge]:
+    """A bridge a VNet, by the VNet's name."""
+    return {
+        vnet: Bridge(
+            id=addressing.bridge_id(lab, number),
+            dpid=addressing.dpid(lab, number),
+            vnet=vnet,
+            region=topology.region_of(vnet),
+            address_space=tuple(str(prefix) for prefix in declared.address_space),
+        )
+        for number, (vnet, declared) in enumerate(topology.vnets().items(), start=1)
+    }
+
+
+def _peerings(
+    lab: str, topology: Topology, connected: Connections, bridges: dict[str, Bridge], capabilities: Capabilities
+) -> tuple[tuple[PeeringLink, ...], tuple[str, ...]]:
+    """A link for each connected peering (P1), and what of its properties this machine cannot emulate."""
+    number = {vnet: place for place, vnet in enumerate(bridges, start=1)}
+    links: list[PeeringLink] = []
+    missing: dict[str, None] = {}
+    for vnet in bridges:
+        for peer in (each.peer for each in connected.peers(vnet) if number[vnet] < number[each.peer]):
+            ends = _end(lab, connected, bridges, number, vnet, peer), _end(lab, connected, bridges, number, peer, vnet)
+            regions = bridges[vnet].region, bridges[peer].region
+            if regions[0] == regions[1]:
+                links.append(PeeringLink(ends, "patch"))
+                continue
+            key, declared = _declared_link(topology, regions)
+            link, lacks = _shaped(ends, key, declared, capabilities)
+            links.append(link)
+            missing.update(dict.fromkeys(lacks))
+    return tuple(links), tuple(missing)
+
+
+def _end(lab: str, connected: Connections, bridges: dict[str, Bridge], number: dict[str, int], vnet: str, peer: str) -> PeeringEnd:
+    return PeeringEnd(
+        id=addressing.peering_port_id(lab, number[vnet], number[peer]),
+        bridge=bridges[vnet].id,
+        port=addressing.peering_port(number[peer]),
+        peer_vnet=peer,
+        peer_space=bridges[peer].address_space,
+        accept=connected.accept(vnet, peer),
+    )
+
+
+def _declared_link(topology: Topology, regions: tuple[str, str]) -> tuple[str, Link]:
+    keys = f"{regions[0]}-{regions[1]}", f"{regions[1]}-{regions[0]}"
+    key = next((key for key in keys if key in topology.links), keys[0])
+    return key, topology.links.get(key, Link())
+
+
+def _shaped(ends: tuple[PeeringEnd, PeeringEnd], key: str, link: Link, capabilities: Capabilities) -> tuple[PeeringLink, list[str]]:
+    """The link as it can be built here, and in words what is left out."""
+    lacks = []
+    if not capabilities.netem:
+        asked = {"delay": link.delay, "jitter": link.jitter, "loss": link.loss}
+        lacks += [f"links.{key}.{name}: this kernel has no netem; the link is built without it" for name, value in asked.items() if value]
+        link = link.model_copy(update={"delay": 0.0, "jitter": 0.0, "loss": 0.0})
+    if link.rate is not None and not capabilities.rate:
+        lacks.append(f"links.{key}.rate: this kernel cannot shape a link; it is built without a limit")
+        link = link.model_copy(update={"rate": None})
+    return PeeringLink(ends, "veth", link.delay, link.jitter, link.loss, link.rate), lacks
+
+
+def _load_balancers(topology: Topology) -> tuple[LoadBalancerPlan, ...]:
+    return tuple(
+        LoadBalancerPlan(name, balancer.subnet.partition("/")[0], str(balancer.ip), balancer.backends)
+        for name, balancer in topology.load_balancers.items()
+    )
+
+
+def _nodes(
+    lab: str,
+    topology: Topology,
+    placed: tuple[Station, ...],
+    nics: nodes.Nics,
+    overlay: tuple[nodes.TunnelPlan, ...],
+    spoken: Sessions,
+    texts: Mapping[str, str],
+) -> tuple[Node, ...]:
+    """Every node with what is set inside it."""
+    templates = Templates(texts)
+    hub_of = {hub.route_server: hub for hub in hubs(topology)}
+    built: list[Node] = []
+    for number, station in enumerate(placed, start=1):
+        identity = addressing.node_id(lab, number)
+        frontends = [str(balancer.ip) for balancer in topology.load_balancers.values() if station.name in balancer.backends]
+        if station.kind == "nva":
+            built.append(nodes.nva(identity, station, nics, topology, overlay, spoken, frontends, templates, texts))
+        elif station.kind == "route_server":
+            built.append(nodes.route_server(identity, station, nics, topology, hub_of[station.name.rpartition("-")[0]], templates))
+        elif station.kind == "vm":
+            built.append(nodes.host(identity, station, nics[station.name], frontends))
+    return tuple(built)

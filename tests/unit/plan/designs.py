@@ -1,0 +1,67 @@
+"""Topologies that the tests of the plan share, small enough to reason about by hand."""
+
+from __future__ import annotations
+
+from testbed.model.loader import parse_topology
+from testbed.model.topology import Topology
+from testbed.plan.compile import compile_plan
+from testbed.plan.templates import load_templates
+from testbed.plan.types import Capabilities, Plan
+
+DUAL_REGION = """
+name: dual
+regions:
+  region1:
+    vnets:
+      hub1:
+        address_space: [10.1.0.0/16]
+        subnets: {nva: 10.1.0.0/24, RouteServerSubnet: 10.1.1.0/26, workload: 10.1.3.0/24}
+      spoke11: {address_space: [10.11.0.0/16], subnets: {workload: 10.11.0.0/24}}
+      spoke12: {address_space: [10.12.0.0/16], subnets: {workload: 10.12.0.0/24}}
+  region2:
+    vnets:
+      hub2:
+        address_space: [10.2.0.0/16]
+        subnets: {nva: 10.2.0.0/24, RouteServerSubnet: 10.2.1.0/26, workload: 10.2.3.0/24}
+      spoke21: {address_space: [10.21.0.0/16], subnets: {workload: 10.21.0.0/24}}
+peerings:
+  - {from: hub1, to: spoke11, allow_gateway_transit: true}
+  - {from: spoke11, to: hub1, use_remote_gateways: true, allow_forwarded_traffic: true}
+  - {from: hub1, to: spoke12, allow_gateway_transit: true}
+  - {from: spoke12, to: hub1, use_remote_gateways: true, allow_forwarded_traffic: true}
+  - {from: hub2, to: spoke21, allow_gateway_transit: true}
+  - {from: spoke21, to: hub2, use_remote_gateways: true, allow_forwarded_traffic: true}
+  - {from: hub1, to: hub2, allow_forwarded_traffic: true}
+  - {from: hub2, to: hub1, allow_forwarded_traffic: true}
+route_servers:
+  rs1: {vnet: hub1, peers: [nva1]}
+  rs2: {vnet: hub2, peers: [nva2]}
+nvas:
+  nva1: {subnet: hub1/nva, ip: 10.1.0.4, asn: 65001, as_override: true, loopbacks: [192.0.2.1/32], advertise: [192.0.2.1/32]}
+  nva2: {subnet: hub2/nva, ip: 10.2.0.4, asn: 65002, as_override: true}
+vms:
+  vm11: {subnet: spoke11/workload}
+  vm12: {subnet: spoke12/workload}
+  vm21: {subnet: spoke21/workload}
+  vmh1: {subnet: hub1/workload}
+  vmh2: {subnet: hub2/workload}
+links:
+  region1-region2: {delay: 40ms, rate: 1gbit}
+"""
+OVERLAY = "tunnels:\n  - {type: vxlan, between: [nva1, nva2]}\n"
+NO_OVERLAY = "bgp_sessions:\n  - {between: [nva1, nva2]}\n"
+
+
+def overlay() -> Topology:
+    """Two regions with a VXLAN overlay."""
+    return parse_topology(DUAL_REGION + OVERLAY).topology
+
+
+def no_overlay() -> Topology:
+    """The same network, NVAs speaking BGP over the hub peering: the looping design."""
+    return parse_topology(DUAL_REGION + NO_OVERLAY).topology
+
+
+def compiled(topology: Topology, lab: str | None = None, capabilities: Capabilities | None = None) -> Plan:
+    """The plan of a topology with the repository's templates."""
+    return compile_plan(topology, lab=lab, templates=load_templates(), capabilities=capabilities)
