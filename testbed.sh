@@ -26,7 +26,9 @@ self=$(readlink -f -- "${BASH_SOURCE[0]}")
 here=${self%/*}
 venv=$here/.venv
 python=/usr/bin/python3
-pending=/var/lib/testbed/new-units    # daemons an unfinished installation brings: still to be disabled
+pending=/var/lib/testbed/new-units # daemons an unfinished installation brings: still to be disabled
+unit_files=/lib/systemd/system
+lock=/var/lib/dpkg # a folder that is always there: one set-up at a time on this machine
 policy=/usr/sbin/policy-rc.d
 policy_mark='# written by testbed.sh while it installs'
 owner=$(stat -c %u -- "$here")
@@ -91,7 +93,7 @@ missing() { # PACKAGE...: prints those that are not completely installed
 }
 
 ensure_packages() { # PACKAGE...
-    command -v apt-get dpkg-query >/dev/null ||
+    command -v apt-get >/dev/null ||
         die "this is no Debian or relative of it (no apt-get). Install by hand what these Debian packages hold, or use the VM (vagrant up):" "  $*"
     [[ -n $(missing "$@") || -e $pending ]] || return 0
     need_root 'Installing packages'
@@ -113,31 +115,33 @@ update_lists() { # the lock of the lists is the one apt does not wait for; a lis
 
 install_packages() { # PACKAGE...: as root
     local new unit
-    exec 9</var/lib/dpkg && flock 9    # one set-up at a time on this machine
+    exec 9<"$lock" && flock 9
     mapfile -t new < <(missing "$@")
     installing=yes
     scratch=$(mktemp -d)
     export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
     mkdir -p "${pending%/*}"
     if ((${#new[@]})); then
-        note "installing ${#new[@]} Debian packages (a minute or two): ${new[*]}"
+        note "installing Debian packages (a minute or two): ${new[*]}"
         for unit in "${UNITS[@]}"; do
-            [[ -e /lib/systemd/system/$unit ]] || grep -qsxF "$unit" "$pending" || echo "$unit" >>"$pending"
+            [[ -e $unit_files/$unit ]] || grep -qsxF "$unit" "$pending" || echo "$unit" >>"$pending"
         done
         [[ -e $policy ]] || printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" | install -m 755 /dev/stdin "$policy"
         update_lists
-        apt_get install "${new[@]}" || { # an interrupted dpkg is mended first
-            logged dpkg --configure -a && apt_get -f install && apt_get install "${new[@]}"
+        apt_get install "${new[@]}" || { # what somebody interrupted is mended first
+            grep -qE 'dpkg was interrupted|fix-broken' "$scratch/log" &&
+                logged dpkg --configure -a && apt_get -f install && apt_get install "${new[@]}"
         } || explain_failure 'Installing Debian packages'
     fi
     quiet_units
 }
 
 quiet_units() { # disable the daemons we brought; those that were here before are the user's
-    local unit
+    local unit now=()
+    [[ ! -d /run/systemd/system ]] || now=(--now)
     if command -v systemctl >/dev/null; then
         while read -r unit; do
-            [[ ! -e /lib/systemd/system/$unit ]] || logged systemctl disable --now "$unit" || note "could not disable $unit: please do"
+            [[ ! -e $unit_files/$unit ]] || logged systemctl disable "${now[@]}" "$unit" || note "could not disable $unit: please do"
         done < <(cat "$pending" 2>/dev/null)
     fi
     rm -f "$pending"
@@ -236,6 +240,8 @@ needs_root() { # ARGUMENT...
     done
     [[ -n $command && $ROOT_COMMANDS == *" $command "* && ! ($command == show && $predict) ]]
 }
+
+[[ ${BASH_SOURCE[0]} == "$0" ]] || return 0 # sourced, by its test
 
 case ${1:-} in
     --install) shift; install_packages "$@" ;;
