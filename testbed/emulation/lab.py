@@ -1,0 +1,203 @@
+"""Builds a lab from its plan, stage by stage, and keeps what is known of its processes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+import testbed
+from testbed.emulation import fabric, ledger, netns, openvswitch, ovsdb, readiness
+from testbed.emulation.daemons import LAB, Launcher, Running, Startup
+from testbed.emulation.paths import LabPaths, namespaces
+from testbed.emulation.processes import last_lines
+from testbed.errors import LabError
+from testbed.plan.types import Plan
+from testbed.wait import Check, wait_until
+
+STAGES = ("network", "daemons", "tunnels", "sessions", "routes")
+BUDGETS = {"network": 20.0, "daemons": 20.0, "controller": 20.0, "tunnels": 20.0, "sessions": 30.0, "routes": 30.0}
+"""Seconds, generous for a busy machine: they bound a failure, they do not delay a success."""
+
+Told = Callable[[str, float], None]
+"""Hears of a stage's end: its name and the seconds since the build began."""
+
+
+class Lab:
+    """One lab: its plan, its ledger, its processes. Whoever holds it holds the lab's lock."""
+
+    def __init__(self, plan: Plan, paths: LabPaths, *, with_controller: bool = True) -> None:
+        """``with_controller`` False leaves the controller out: the switches then drop everything that nobody tells them to forward."""
+        self.plan = plan
+        self.paths = paths
+        self.with_controller = with_controller
+        self.running: dict[str, Running] = {}
+        self.stages: list[tuple[str, float]] = []
+        self._startup: Startup | None = None
+        self._controller_connected = not with_controller
+
+    def prepare(self) -> None:
+        """Make the lab's folder, its ledger, the plan's file. Raises LabError when the disk is full."""
+        paths = self.paths
+        paths.dir.mkdir(mode=0o711)
+        self.ledger = ledger.Ledger(paths.ledger)
+        self.ledger.note([ledger.Entry("directory", str(paths.dir))])
+        for folder in (paths.logs, paths.ovs, paths.dir / "nodes"):
+            folder.mkdir(mode=0o711)
+        write_plan(self.plan, paths)
+        self.launcher = Launcher(paths, self.ledger)
+
+    def resume(self) -> None:
+        """Take on a lab that an earlier labd built: its processes by pid and start time."""
+        self.ledger = ledger.Ledger(self.paths.ledger)
+        self.launcher = Launcher(self.paths, self.ledger)
+        entries = ledger.of_this_boot(ledger.read(self.paths.ledger), ledger.boot_id())
+        for name, process in ledger.processes(entries).items():
+            node, _, daemon = name.rpartition(".")
+            self.running[name] = Running(node, daemon, self.paths.log(node, daemon), process)
+
+    def build(self, told: Told, converged: Check | None = None) -> None:
+        """Build everything and wait until it has converged; ``converged`` is one more check of the last stage.
+
+        Raises LabError (a process died, a command failed) or NotReady (a stage ran out of its budget, with the last reason).
+        """
+        from testbed.emulation.mininet_lab import LabNet
+
+        start = time.monotonic()
+
+        def end(stage: str) -> None:
+            self.stages.append((stage, time.monotonic() - start))
+            told(*self.stages[-1])
+
+        network = LabNet(self.plan, self.paths)
+        with netns.names_reserved(namespaces(self.plan)):
+            self.ledger.note(fabric.announce(self.plan))
+            network.create_namespaces()
+        self._start_lab_processes()
+        network.create_links()
+        self._start_switch()
+        fabric.write_files(self.plan, self.paths)
+        network.configure_hosts()
+        self._startup = Startup(self.plan.nodes, self.launcher, self._remember)
+        self._wait("network", self._switch_is_ready)
+        end("network")
+        self._wait("daemons", self._startup.step)
+        end("daemons")
+        self._wait("controller", lambda: None if self._controller_connected else "the controller does not listen yet")
+        with closing(readiness.TunnelProbe(self.plan)) as tunnels:
+            self._wait("tunnels", tunnels if self.with_controller else lambda: None)
+        end("tunnels")
+        self._wait("sessions", readiness.sessions(self.plan, self.paths) if self.with_controller else lambda: None)
+        end("sessions")
+        self._wait("routes", self._routes(converged))
+        end("routes")
+        self._startup = None
+
+    def _routes(self, converged: Check | None) -> Check:
+        checks: list[Check] = [readiness.Settled(self.plan, self.paths)]
+        if self.with_controller:
+            checks.insert(0, lambda: readiness.controller(self.paths))
+        if converged is not None:
+            checks.append(converged)
+        return readiness.first_reason(checks)
+
+    def start_controller(self) -> None:
+        """Start the controller in the fabric namespace; the switches are connected once it listens."""
+        argv = (sys.executable, "-P", "-m", "testbed.controller", "--lab-dir", str(self.paths.dir))
+        home = {"PYTHONPATH": str(Path(testbed.__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
+        self._start(("controller", argv, home))
+
+    def _start_lab_processes(self) -> None:
+        """The controller first: it takes longest to be there. The database is made meanwhile."""
+        if self.with_controller:
+            self.start_controller()
+        fabric.run_batches([fabric.Batch("Open vSwitch", self.plan.fabric, openvswitch.database_argv(self.paths), [""])])
+        self._start(("ovsdb-server", openvswitch.server_argv(self.paths), openvswitch.environment(self.paths)))
+
+    def _start_switch(self) -> None:
+        """Fill the database, then start the switch daemon: it finds everything there at once."""
+        socket = openvswitch.database_socket(self.paths)
+        self._wait("network", lambda: None if _connects(socket) else "ovsdb-server does not answer")
+        with ovsdb.Connection(socket) as connection:
+            openvswitch.initialize(connection)
+            connection.transact(openvswitch.build(self.plan))
+        self.start_switch_daemon()
+
+    def start_switch_daemon(self) -> None:
+        """Start ovs-vswitchd on the database as it is."""
+        self._start(("ovs-vswitchd", openvswitch.switch_argv(self.paths), openvswitch.environment(self.paths)))
+
+    def start_database(self) -> None:
+        """Start ovsdb-server on the file that is there."""
+        self._start(("ovsdb-server", openvswitch.server_argv(self.paths), openvswitch.environment(self.paths)))
+
+    def _start(self, process: tuple[str, tuple[str, ...], dict[str, str]]) -> None:
+        name, argv, environment = process
+        for running in self.launcher.start([(LAB, name, self.plan.fabric, argv, self.paths.dir, environment)]):
+            self._remember(running)
+
+    def _remember(self, running: Running) -> None:
+        self.running[running.name] = running
+
+    def _switch_is_ready(self) -> str | None:
+        with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
+            reason = openvswitch.applied(connection)
+            if reason is None:
+                openvswitch.check_ports(connection, self.plan)
+        return reason
+
+    def _wait(self, stage: str, check: Check) -> None:
+        """Poll the check; meanwhile daemons go on starting, the controller is connected, and a death is an error at once."""
+
+        def step() -> str | None:
+            self._advance()
+            return check()
+
+        wait_until(step, what=stage, budget=BUDGETS[stage], interval=0.005)
+
+    def _advance(self) -> None:
+        for running in self.running.values():
+            if (how := running.ended()) is not None:
+                raise LabError(f"{running.node}: {running.daemon} died ({how})", last_lines(running.log) or f"no words in {running.log}")
+        if self._startup is not None:
+            self._startup.step()
+        if not self._controller_connected and self._startup is not None:
+            self.connect_controller()
+
+    def connect_controller(self) -> None:
+        """Point the bridges at the controller if it listens: their first attempt then succeeds, the next would come a second later."""
+        if readiness.listening(self.plan.fabric, readiness.CONTROLLER_PORT):
+            with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
+                connection.transact(openvswitch.connect_controller(self.plan))
+            self._controller_connected = True
+
+
+def write_plan(plan: Plan, paths: LabPaths) -> None:
+    """Write plan.json, whole or not at all."""
+    draft = paths.plan.with_suffix(".new")
+    try:
+        draft.write_bytes(msgspec.json.encode(plan))
+        draft.chmod(0o600)
+        draft.replace(paths.plan)
+    except OSError as error:
+        raise LabError(f"cannot write {paths.plan}: {error.strerror}") from error
+
+
+def read_plan(paths: LabPaths) -> Plan:
+    """The plan of a lab that is there. Raises LabError when it cannot be read."""
+    try:
+        return msgspec.json.decode(paths.plan.read_bytes(), type=Plan)
+    except (OSError, msgspec.DecodeError) as error:
+        raise LabError(f"cannot read {paths.plan}: {error}", f"`testbed down {paths.lab}` removes what is left of the lab") from error
+
+
+def _connects(socket: Path) -> bool:
+    try:
+        with ovsdb.Connection(socket):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,350 @@
+"""The lab's daemon: builds the lab, notices within moments when one of its processes dies, and answers on a unix socket.
+
+It is forked from the command that builds, so nothing is loaded twice. Killed, it leaves the lab running; `client.adopt` starts another.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import msgspec
+
+from testbed import rpc
+from testbed.emulation import changes, openvswitch, ovsdb, syscalls
+from testbed.emulation.daemons import LAB, Running, Startup, find, launch
+from testbed.emulation.lab import Lab
+from testbed.emulation.lock import LabLock
+from testbed.emulation.processes import end, last_lines, send_signal
+from testbed.emulation.undo import undo
+from testbed.errors import LabError, TestbedError
+from testbed.wait import Check, wait_until
+
+
+class Abandoned(BaseException):
+    """SIGTERM, or nobody listens any more: a lab that is being built is torn down."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A process that ended: how, when (seconds since the epoch), its last words, and whether we were asked to end it."""
+
+    node: str
+    daemon: str
+    how: str
+    at: float
+    last_words: str
+    on_purpose: bool
+
+
+class Supervisor:
+    """Knows which processes of the lab run, hears at once of those that end, and stops and starts them by name."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.deaths: list[Death] = []
+        self.expected: set[str] = set()
+        self._descriptors: dict[int, Running] = {}
+        self._poll = select.poll()
+        self._wake_in, self._wake_out = os.pipe()
+        self._poll.register(self._wake_in, select.POLLIN)
+
+    def watch_all(self) -> None:
+        """Watch every process that is not watched yet."""
+        watched = {running.identity for running in self._descriptors.values()}
+        for running in list(self.lab.running.values()):
+            if running.identity in watched or running.name in {death.node + "." + death.daemon for death in self.deaths if running.ended()}:
+                continue
+            try:
+                descriptor = os.pidfd_open(running.pid)
+            except OSError:
+                self._bury(running)
+                continue
+            self._descriptors[descriptor] = running
+            self._poll.register(descriptor, select.POLLIN)
+        self.wake()
+
+    def wake(self) -> None:
+        """End the current `wait`, from any thread or signal handler."""
+        os.write(self._wake_out, b".")
+
+    def wait(self) -> None:
+        """Sleep until a process ends or somebody wakes us."""
+        for descriptor, _ in self._poll.poll():
+            if descriptor == self._wake_in:
+                os.read(self._wake_in, 4096)
+                continue
+            self._poll.unregister(descriptor)
+            os.close(descriptor)
+            self._bury(self._descriptors.pop(descriptor))
+
+    def _bury(self, running: Running) -> None:
+        how = running.ended() or "gone"
+        on_purpose = running.name in self.expected
+        self.expected.discard(running.name)
+        self.deaths.append(Death(running.node, running.daemon, how, time.time(), last_lines(running.log), on_purpose))
+
+    def stop(self, node: str, daemon: str, number: int) -> None:
+        """Send a signal to a process. One that ends it is waited for. Raises LabError when it does not run."""
+        running = self._find(node, daemon)
+        if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            send_signal(running.identity, number)
+            return
+        self.expected.add(running.name)
+        end([running.identity], number=number)
+
+    def start(self, node: str, daemon: str) -> None:
+        """Start a process that is not running, and wait until it is ready."""
+        running = self.lab.running.get(f"{node}.{daemon}")
+        if running is not None and running.ended() is None:
+            raise LabError(f"{node}: {daemon} already runs (pid {running.pid})")
+        if node == LAB:
+            self._start_lab_process(daemon)
+        else:
+            self._start_daemon(node, daemon)
+        self.watch_all()
+
+    def _start_daemon(self, node_name: str, daemon_name: str) -> None:
+        node, daemon = find(self.lab.plan, node_name, daemon_name)
+        alone = msgspec.structs.replace(node, daemons=(msgspec.structs.replace(daemon, after=()),))
+        launch(self.lab.paths, node, daemon)
+        startup = Startup([alone], self.lab.launcher, lambda running: self.lab.running.__setitem__(running.name, running))
+        wait_until(startup.step, what=f"{node_name}: start of {daemon_name}", budget=10.0)
+
+    def _start_lab_process(self, daemon: str) -> None:
+        starts: dict[str, Callable[[], None]] = {
+            "controller": self.lab.start_controller,
+            "ovs-vswitchd": self.lab.start_switch_daemon,
+            "ovsdb-server": self.lab.start_database,
+        }
+        if daemon not in starts:
+            raise LabError(f"the lab has no process {daemon}", f"it has: {', '.join(starts)}")
+        starts[daemon]()
+
+    def _find(self, node: str, daemon: str) -> Running:
+        running = self.lab.running.get(f"{node}.{daemon}")
+        if running is None:
+            known = ", ".join(sorted(other.daemon for other in self.lab.running.values() if other.node == node)) or "none"
+            raise LabError(f"{node} has no process {daemon}", f"its processes: {known}")
+        if (how := running.ended()) is not None:
+            raise LabError(f"{node}: {daemon} does not run ({how})", f"`testbed heal process {node} {daemon}` starts it")
+        return running
+
+
+class Service:
+    """labd itself: one lab, its supervisor, its socket."""
+
+    def __init__(self, lab: Lab, lock: LabLock) -> None:
+        self.lab = lab
+        self.lock = lock
+        self.state = "building"
+        self.supervisor = Supervisor(lab)
+        self.since = time.time()
+        self._leave = False
+        self._tear_down = False
+
+    def routes(self) -> rpc.Routes:
+        """What can be asked and ordered."""
+        return {
+            ("GET", "/status"): self.status,
+            ("POST", "/down"): self.down,
+            ("POST", "/stop-daemon"): self.stop_daemon,
+            ("POST", "/start-daemon"): self.start_daemon,
+            ("POST", "/link"): self.link,
+            ("POST", "/plan"): self.change_plan,
+        }
+
+    def run(self) -> None:
+        """Supervise until told to leave; gives the lab up, or tears it down when that was asked."""
+        self.state = "up"
+        self.supervisor.watch_all()
+        while not (self._leave or self._tear_down):
+            self.supervisor.wait()
+        if self._tear_down:
+            self.state = "stopping"
+            undo(self.lab.paths)
+            self.lock.release()
+
+    def leave(self) -> None:
+        """End supervising, leave the lab running (SIGTERM)."""
+        self._leave = True
+        self.supervisor.wake()
+
+    def down(self, parameters: dict[str, Any]) -> Any:
+        """Tear the lab down; answered before it is done, the end of the lock says when it is."""
+        self._tear_down = True
+        self.supervisor.wake()
+        return {"state": "stopping"}
+
+    def stop_daemon(self, parameters: dict[str, Any]) -> Any:
+        """Send ``signal`` (a number, default 15) to ``daemon`` of ``node`` (``lab`` for the lab's own)."""
+        self.supervisor.stop(str(parameters["node"]), str(parameters["daemon"]), int(parameters.get("signal", signal.SIGTERM)))
+        return self._process(str(parameters["node"]), str(parameters["daemon"]))
+
+    def start_daemon(self, parameters: dict[str, Any]) -> Any:
+        """Start ``daemon`` of ``node`` again."""
+        self.supervisor.start(str(parameters["node"]), str(parameters["daemon"]))
+        return self._process(str(parameters["node"]), str(parameters["daemon"]))
+
+    def link(self, parameters: dict[str, Any]) -> Any:
+        """Take a link ``up`` or down: ``nic`` (a label), ``peering`` ([vnet, vnet]), ``tunnel`` (a name) or ``wire`` ([node, node])."""
+        changes.set_link(self.lab.plan, parameters, up=bool(parameters["up"]))
+        return {}
+
+    def change_plan(self, parameters: dict[str, Any]) -> Any:
+        """Go over to another plan of the same nodes and bridges (``plan``: its JSON); tells the controller."""
+        return changes.apply(self.lab, parameters["plan"])
+
+    def status(self, parameters: dict[str, Any]) -> Any:
+        """Everything labd knows: state, stages with their times, nodes with their daemons, deaths, what is not emulated."""
+        plan = self.lab.plan
+        return {
+            "lab": plan.lab,
+            "state": self.state,
+            "topology": plan.topology,
+            "labd": os.getpid(),
+            "dir": str(self.lab.paths.dir),
+            "since": self.since,
+            "stages": [{"name": name, "seconds": round(seconds, 4)} for name, seconds in self.lab.stages],
+            "unsupported": list(plan.unsupported),
+            "datapath": plan.capabilities.datapath,
+            "processes": [self._process(LAB, running.daemon) for running in list(self.lab.running.values()) if running.node == LAB],
+            "nodes": [
+                {
+                    "name": node.name,
+                    "kind": node.kind,
+                    "namespace": node.id,
+                    "nics": [{"label": nic.label, "ip": nic.ip, "vnet": nic.vnet} for nic in node.nics],
+                    "daemons": [self._process(node.name, daemon.name) for daemon in node.daemons],
+                }
+                for node in plan.nodes
+            ],
+            "deaths": [vars(death) for death in self.supervisor.deaths],
+            "switches_disconnected": self._disconnected(),
+        }
+
+    def _process(self, node: str, daemon: str) -> dict[str, Any]:
+        running = self.lab.running.get(f"{node}.{daemon}")
+        if running is None:
+            return {"name": daemon, "pid": 0, "state": "not started"}
+        how = running.ended()
+        if how is None:
+            return {"name": daemon, "pid": running.pid, "state": "running"}
+        asked = any(death.node == node and death.daemon == daemon and death.on_purpose for death in self.supervisor.deaths[-50:])
+        return {
+            "name": daemon,
+            "pid": running.pid,
+            "state": "stopped" if asked else "dead",
+            "how": how,
+            "last_words": last_lines(running.log),
+        }
+
+    def _disconnected(self) -> list[str]:
+        if not self.lab.with_controller:
+            return []
+        try:
+            with ovsdb.Connection(openvswitch.database_socket(self.lab.paths)) as connection:
+                connected = openvswitch.connected_bridges(connection)
+        except (OSError, TestbedError):
+            connected = frozenset()
+        return [bridge.vnet for bridge in self.lab.plan.bridges if bridge.id not in connected]
+
+
+def become_labd(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Check | None) -> NoReturn:
+    """The life of a forked labd; ``report`` is the pipe on which the command that started us reads JSON lines. Never returns."""
+    gc.freeze()  # objects of the command must not be finalized here: they may own descriptors that we close or reuse
+    os.setsid()
+    keep = {report, lock.descriptor}
+    _detach(keep)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _abandon)
+    status = 1
+    try:
+        syscalls.become_subreaper()
+        lock.sign()
+        _serve(lab, lock, report, build=build, converged=converged)
+        status = 0
+    except BaseException:  # the process ends here whatever it was
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Check | None) -> None:
+    def say(**message: Any) -> None:
+        try:
+            os.write(report, json.dumps(message).encode() + b"\n")
+        except BrokenPipeError:
+            raise Abandoned("nobody listens") from None
+
+    service = Service(lab, lock)
+    try:
+        say(pid=os.getpid())
+        if build:
+            lab.prepare()
+        else:
+            lab.resume()
+        _log_to(lab)
+        server = rpc.Server(lab.paths.labd_socket, service.routes())
+        server.serve_in_background()
+        if build:
+            lab.build(lambda stage, seconds: say(stage=stage, seconds=seconds), converged)
+        signal.signal(signal.SIGTERM, lambda *_: service.leave())
+        say(up=True)
+    except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if build:
+            undo(lab.paths)
+            lock.release()
+        with suppress(Abandoned):
+            say(**_described(error))
+        if not isinstance(error, TestbedError | Abandoned):
+            raise
+        return
+    os.close(report)
+    service.run()
+
+
+def _described(error: BaseException) -> dict[str, str]:
+    if isinstance(error, Abandoned):
+        return {"error": "LabError", "message": "interrupted while the lab was being built; it has been torn down", "hint": ""}
+    if isinstance(error, TestbedError):
+        return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    trace = "".join(traceback.format_exception(error)[-3:])
+    return {"error": "TestbedError", "message": f"{type(error).__name__}: {error}", "hint": trace}
+
+
+def _abandon(number: int, frame: object) -> None:
+    raise Abandoned
+
+
+def _detach(keep: set[int]) -> None:
+    """Let go of the command's terminal, pipes and files."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    for descriptor in [int(entry.name) for entry in os.scandir("/proc/self/fd")]:
+        if descriptor > 2 and descriptor not in keep:
+            with suppress(OSError):  # the listing's own is closed already
+                os.close(descriptor)
+    os.chdir("/")
+
+
+def _log_to(lab: Lab) -> None:
+    """From now on what we print is found in the lab's log folder."""
+    descriptor = os.open(lab.paths.log(LAB, "labd"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
