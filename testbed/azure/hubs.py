@@ -40,6 +40,7 @@ def _hub(topology: Topology, vnet: str, connected: Connections) -> Hub | None:
         routes_per_peer=topology.limits.routes_per_peer,
         aspath_tie=topology.assumptions.aspath_tie,
         reflect_nva_routes=topology.assumptions.reflect_nva_routes_with_branch_to_branch,
+        unlearned=() if topology.assumptions.own_vnet_prefixes_learned else tuple(map(str, vnets[vnet].address_space)),
     )
 
 

@@ -128,7 +128,8 @@ class Hub(Struct, frozen=True):
 
     ``served`` are the VNets into which their routes are programmed (its own first; RS7, P2, GW1); ``advertised`` the prefixes
     that they originate towards their peers: whole address spaces of the served VNets (RS7). ``reflect_nva_routes`` is what
-    chapter 7 leaves open: NVA routes sent on to other NVAs while branch-to-branch is on.
+    chapter 7 leaves open: NVA routes sent on to other NVAs while branch-to-branch is on. So is ``unlearned``: the spaces inside
+    which nothing that an NVA announces appears among the learned routes.
     """
 
     vnet: str
@@ -144,6 +145,7 @@ class Hub(Struct, frozen=True):
     routes_per_peer: int = 4000
     aspath_tie: str = "both"
     reflect_nva_routes: bool = False
+    unlearned: tuple[Prefix, ...] = ()
 
 
 class Domain(Struct, frozen=True, cache_hash=True):
