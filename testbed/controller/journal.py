@@ -1,0 +1,25 @@
+"""What the controller saw and did, each fact stamped by the one who observed it: the raw material of a failover's timeline."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Journal:
+    """An append-only file of JSON lines. Each has ``t`` (CLOCK_MONOTONIC, seconds), ``wall`` (seconds since 1970), ``event``, and facts."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, event: str, at: float | None = None, **facts: Any) -> None:
+        """Append one fact; ``at`` is when it was observed (monotonic), now if not given. One write call: lines of threads never mix."""
+        now = time.monotonic()
+        stamp = now if at is None else at
+        line = {"t": round(stamp, 6), "wall": round(time.time() - (now - stamp), 6), "event": event, **facts}
+        os.write(self._file, msgspec.json.encode(line) + b"\n")
