@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from testbed import rpc
 from testbed.emulation import netns
 from testbed.emulation.paths import LabPaths
 from testbed.emulation.vty import show
-from testbed.errors import TestbedError
-from testbed.plan.types import BgpPeering, Node, Plan
+from testbed.errors import NotReady, TestbedError
+from testbed.plan.types import BgpPeering, Node, Plan, TunnelPlan
+from testbed.wait import wait_until
 
 CONTROLLER_PORT = 6653
 SETTLED = 0.15
@@ -163,10 +165,23 @@ class TunnelProbe:
             self._waiting.pop(name).close()
         return f"tunnel {next(iter(self._waiting))} does not carry packets" if self._waiting else None
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """The names of the tunnels that have not answered."""
+        return frozenset(self._waiting)
+
     def close(self) -> None:
         """Close the sockets of tunnels that never answered."""
         for echo in self._waiting.values():
             echo.close()
+
+
+def tunnel_answers(plan: Plan, budget: float = 1.0) -> tuple[tuple[TunnelPlan, bool], ...]:
+    """Each tunnel and whether its far end answered an echo through it within ``budget`` seconds."""
+    with closing(TunnelProbe(plan)) as probe:
+        with suppress(NotReady):
+            wait_until(probe, what="tunnels", budget=budget, interval=0.02)
+        return tuple((tunnel, tunnel.name not in probe.silent) for tunnel in plan.tunnels)
 
 
 class _Echo:
