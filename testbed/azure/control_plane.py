@@ -15,10 +15,11 @@ from testbed.azure.bgp import Network, Outcome, Route, Simulation
 from testbed.azure.domains import domains
 from testbed.azure.fib import Fib, FibHop
 from testbed.azure.hubs import hubs
+from testbed.azure.lookup import PrefixMap
 from testbed.azure.networks import Layout, layout
 from testbed.azure.nva_policy import ROUTE_SERVER
 from testbed.azure.peering import connections
-from testbed.azure.types import Address, Announced, Domain, Event, Hub, Path, Prefix, Received, Session, SessionDown, SessionUp
+from testbed.azure.types import Address, Announced, Domain, Event, Hub, Path, Prefix, Received, Session, SessionDown, SessionUp, Speaker
 from testbed.model.topology import Topology
 
 __all__ = ["ControlPlane", "Fib", "FibHop", "RibRoute", "converge"]
@@ -57,7 +58,7 @@ class ControlPlane:
         self.settled = not self.oscillating
         self._simulation = simulation
         self._flow_of = {session: flow for flow, session in plan.sessions()}
-        self._injected: dict[tuple[str, int], Mapping[Prefix, tuple[Address, ...]]] = {}
+        self._injected: dict[tuple[str, int], PrefixMap[tuple[Address, ...]]] = {}
         self._fibs: dict[str, Fib] = {}
 
     @cached_property
@@ -89,6 +90,20 @@ class ControlPlane:
         """Why a session cannot be up, or nothing. Raises KeyError when there is no such session."""
         return self.layout.network.adjacencies[self._flow_of[session] // 2].down
 
+    def speaker_of(self, node: str) -> Speaker | None:
+        """The Azure-side instance that a node is, or None."""
+        return self.layout.speakers.get(node)
+
+    def address(self, session: Session) -> Address:
+        """The address of the Azure-side instance (RS1)."""
+        return self.layout.speakers[f"{session.server}-{session.instance}"].address
+
+    def peer_address(self, session: Session) -> Address:
+        """The peer's address on a session."""
+        flow = self._flow_of[session]
+        adjacency = self.layout.network.adjacencies[flow // 2]
+        return (adjacency.b if flow % 2 else adjacency.a).address
+
     def received(self, session: Session) -> tuple[Received, ...]:
         """The Adj-RIB-In of a session: what arrived, dropped or not (RS8). Empty while the session is down."""
         return tuple(brain.received(self.state, session).values())
@@ -97,11 +112,11 @@ class ControlPlane:
         """What the Route Server or gateway sends on a session (RS7, RS12, RS13, GW2-GW5). Raises KeyError as `down`."""
         return tuple(_path(prefix, each) for each, prefixes in self._on(self._flow_of[session] ^ 1) for prefix in prefixes)
 
-    def injected(self, hub_vnet: str, home: int) -> Mapping[Prefix, tuple[Address, ...]]:
+    def injected(self, hub_vnet: str, home: int) -> PrefixMap[tuple[Address, ...]]:
         """The next hops of every prefix that a hub injects into the NICs homed on instance ``home``."""
         key = hub_vnet, home
         if key not in self._injected:
-            self._injected[key] = brain.injected(self.state, hub_vnet, home)
+            self._injected[key] = PrefixMap(brain.injected(self.state, hub_vnet, home))
         return self._injected[key]
 
     def rib(self, node: str) -> Mapping[Prefix, tuple[RibRoute, ...]]:
