@@ -59,7 +59,7 @@ def _add_peering(topology: Topology, wanted: PeeringChange) -> Topology:
     known = topology.vnets()
     for side in wanted.sides:
         if missing := {side.from_, side.to} - set(known):
-            raise InputError(f"no VNet named {sorted(missing)[0]}", f"known: {', '.join(known)}")
+            raise InputError(f"no VNet named {min(missing)}", f"known: {', '.join(known)}")
     kept = _without(topology, wanted)
     return topology.model_copy(update={"peerings": (*kept, *wanted.sides)})
 

@@ -1,0 +1,50 @@
+"""What several commands share: arguments, JSON output, tables, and the check for root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from testbed.errors import MachineError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+topology_argument = click.argument("topology", type=click.Path(path_type=Path, dir_okay=False))
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+lab_option = click.option("--lab", help="Which lab, when several are up.")
+
+
+def print_json(data: Any) -> None:
+    """Print data as indented JSON on stdout."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows under headers in aligned columns; on a terminal it is drawn with rich and fits its width."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*headers, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(str(cell) for cell in row))
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else 240
+    console = Console(width=width, no_color=not terminal, force_terminal=terminal, highlight=False)
+    with console.capture() as captured:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def need_root(what: str) -> None:
+    """Raise MachineError unless this process is root."""
+    if os.geteuid() != 0:
+        raise MachineError(
+            f"{what} needs root: it makes network namespaces and starts daemons in them", "run it through ./testbed.sh, or sudo"
+        )

@@ -1,0 +1,137 @@
+"""One scenario from start to end: up, act, expect, record, down; whatever happens, the lab goes and the record stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from testbed.emulation import client
+from testbed.emulation.lab import STAGES
+from testbed.errors import ExitCode, TestbedError
+from testbed.model.scenario_file import LoadedScenario
+from testbed.report.bundle import collect
+from testbed.report.progress import Progress
+from testbed.report.record import record, write
+from testbed.scenario.building import build
+from testbed.scenario.live import LiveLab
+from testbed.scenario.runner import CheckResult, StepResult, take
+
+
+def conduct(
+    loaded: LoadedScenario, folder: Path, *, lab_name: str | None, keep: bool, prompt_on_failure: bool, quiet: bool
+) -> dict[str, Any]:
+    """Run a scenario and give back its record, which is also written to ``folder``/record.json.
+
+    The record's ``verdict`` is passed, failed or error; its ``exit_code`` that of the command. An interruption tears down, then goes on.
+    """
+    started, begin = datetime.now(UTC), time.monotonic()
+    if not quiet:
+        click.echo(
+            click.style(loaded.scenario.name, bold=True) + (f": {loaded.scenario.description}" if loaded.scenario.description else "")
+        )
+    steps: list[StepResult] = []
+    stages: dict[str, float] = {}
+    facts: dict[str, Any] = {"lab": lab_name or loaded.topology.topology.name, "unsupported": (), "error": "", "exit_code": ExitCode.OK}
+    try:
+        with _lab(loaded, lab_name, keep, stages, quiet) as (lab, warnings):
+            facts |= {"lab": lab.plan.lab, "unsupported": lab.plan.unsupported, "datapath": lab.plan.capabilities.datapath}
+            _warn(warnings)
+            steps = take(loaded.scenario, lab, _Teller(quiet))
+            if not all(step.ok for step in steps):
+                facts["exit_code"] = ExitCode.EXPECTATION_FAILED
+                collect(lab, folder / "bundle")
+                _prompt(lab, prompt_on_failure)
+            facts["deaths"] = [death for death in lab.client.status()["deaths"] if not death["on_purpose"]]
+    except TestbedError as error:
+        facts |= {"error": str(error), "exit_code": error.exit_code}
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    made = _record(loaded, started, stages, steps, facts) | {"seconds": time.monotonic() - begin}
+    file = write(folder, "record.json", made)
+    if not quiet:
+        _conclude(made, file)
+    return made
+
+
+def _record(
+    loaded: LoadedScenario, started: datetime, stages: dict[str, float], steps: list[StepResult], facts: dict[str, Any]
+) -> dict[str, Any]:
+    made = record(
+        scenario=loaded.scenario.name,
+        files=[loaded.file, Path(loaded.topology.file)],
+        started=started,
+        stages=stages,
+        steps=steps,
+        unsupported=facts["unsupported"],
+        lab=facts["lab"],
+        error=facts["error"],
+    )
+    return made | {key: facts[key] for key in ("exit_code", "deaths", "datapath") if key in facts}
+
+
+@contextmanager
+def _lab(
+    loaded: LoadedScenario, name: str | None, keep: bool, stages: dict[str, float], quiet: bool
+) -> Iterator[tuple[LiveLab, list[str]]]:
+    title = name or loaded.topology.topology.name
+    with Progress(title, STAGES) as progress:
+        lab, warnings = build(Path(loaded.topology.file), progress, name)
+    stages.update(progress.done)
+    try:
+        yield lab, warnings
+    finally:
+        if keep:
+            click.echo(f"lab {lab.plan.lab} stays up; `testbed down {lab.plan.lab}` removes it", err=True)
+        else:
+            stages["down"] = client.down(lab.plan.lab)
+
+
+def _prompt(lab: LiveLab, wanted: bool) -> None:
+    if wanted:
+        from testbed.emulation.mininet_lab import prompt
+
+        click.echo("an expectation failed: Mininet's prompt on the live lab; leave it with `exit`", err=True)
+        prompt(lab.plan, lab.client.paths)
+
+
+class _Teller:
+    """Prints each stage as its checks end."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._stage: StepResult | None = None
+
+    def __call__(self, step: StepResult, what: CheckResult | str) -> None:
+        if self._quiet:
+            return
+        if step is not self._stage:
+            self._stage = step
+            click.echo(f"  {click.style(step.stage, bold=True)}")
+        if isinstance(what, str):
+            click.echo(f"    → {what}")
+            return
+        mark = click.style("✓", fg="green") if what.ok else click.style("✗", fg="red")
+        click.echo(f"    {mark} {what.expected}" + (f" ({what.seconds:.2f} s)" if what.seconds >= 0.1 else ""))
+        if not what.ok:
+            click.echo(f"      {what.reason}")
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+
+
+def _conclude(made: dict[str, Any], file: Path) -> None:
+    checks = [check for step in made["steps"] for check in step["checks"]]
+    held = sum(check["ok"] for check in checks)
+    converged = max((seconds for stage, seconds in made["stages"].items() if stage != "down"), default=0.0)
+    colour = "green" if made["verdict"] == "passed" else "red"
+    click.echo(
+        f"{click.style(made['verdict'], fg=colour, bold=True)}: {held} of {len(checks)} expectations held; "
+        f"up in {converged:.2f} s, down in {made['stages'].get('down', 0):.2f} s, {made['seconds']:.1f} s in all; {file}"
+    )

