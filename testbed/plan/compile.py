@@ -13,7 +13,7 @@ from testbed.plan.inventory import Station, plug, stations
 from testbed.plan.overlay import tunnels
 from testbed.plan.sessions import Sessions, sessions
 from testbed.plan.templates import Templates
-from testbed.plan.types import Bridge, Capabilities, LoadBalancerPlan, Node, PeeringEnd, PeeringLink, Plan
+from testbed.plan.types import Bridge, Capabilities, LoadBalancerPlan, Node, PeeringEnd, PeeringLink, Plan, TunnelPlan
 
 FORMAT = 1
 
@@ -133,7 +133,7 @@ def _nodes(
     topology: Topology,
     placed: tuple[Station, ...],
     nics: nodes.Nics,
-    overlay: tuple[nodes.TunnelPlan, ...],
+    overlay: tuple[TunnelPlan, ...],
     spoken: Sessions,
     texts: Mapping[str, str],
 ) -> tuple[Node, ...]:

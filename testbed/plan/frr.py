@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from testbed.azure.bgp import Exports
 from testbed.azure.nva_policy import MAXIMUM_PATHS, ROUTE_SERVER, exports, originated
@@ -22,7 +23,7 @@ USER = "frr"
 BMP_PORT = 1790
 _MARK = 65515
 _COMMUNITY = re.compile(r"[A-Za-z0-9:\-]{1,40}")
-_OWN_FILE = "frr.conf"
+OWN_FILE = "frr.conf"
 
 
 class NeighborOf(Struct, frozen=True):
@@ -141,11 +142,9 @@ def _own_file(texts: Mapping[str, str], name: str, path: str) -> Frr:
         raise InputError(f"nvas.{name}.frr_config: {path} was not read", "the file must exist beside the topology")
     others = (zebra(), bfdd(), _daemon("staticd", after=("zebra",), ready="staticd.vty"))
     load = ("/usr/bin/vtysh", "--vty_socket", "{dir}", "--config_dir", "{dir}", "-b")
-    last = Daemon(
-        **{field: getattr(bgpd(), field) for field in Daemon.__struct_fields__} | {"after": tuple(d.name for d in others), "start": (load,)}
-    )
-    files = {_OWN_FILE: text, **{f"{daemon.name}.conf": "" for daemon in (*others, last)}}
-    return Frr(files, (*others, last))
+    last = replace(bgpd(after=tuple(daemon.name for daemon in others)), start=(load,))
+    empty = {f"{daemon.name}.conf": "" for daemon in (*others, last)}
+    return Frr({OWN_FILE: text, "vtysh.conf": "", **empty}, (*others, last))
 
 
 def _policy(neighbor: NeighborOf, policy: Exports) -> dict[str, object]:

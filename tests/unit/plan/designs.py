@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from testbed.model.loader import parse_topology
 from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
@@ -65,3 +68,16 @@ def no_overlay() -> Topology:
 def compiled(topology: Topology, lab: str | None = None, capabilities: Capabilities | None = None) -> Plan:
     """The plan of a topology with the repository's templates."""
     return compile_plan(topology, lab=lab, templates=load_templates(), capabilities=capabilities)
+
+
+def golden(name: str, text: str) -> bool:
+    """Whether a text is what the golden file says; TESTBED_UPDATE_GOLDEN=1 rewrites the file, to be read in the diff."""
+    path = Path(__file__).parents[2] / "golden" / "plan" / name
+    if os.environ.get("TESTBED_UPDATE_GOLDEN"):
+        path.write_text(text)
+    return text == path.read_text()
+
+
+def compile_with(templates: dict[str, str]) -> Plan:
+    """The overlay design compiled with other templates."""
+    return compile_plan(overlay(), templates=templates)
