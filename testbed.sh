@@ -32,8 +32,6 @@ lock=/var/lib/dpkg # a folder that is always there: one set-up at a time on this
 policy=/usr/sbin/policy-rc.d
 policy_mark='# written by testbed.sh while it installs'
 owner=$(stat -c %u -- "$here")
-bytecode=()    # root leaves no files of its own in a user's clone
-((owner == 0)) || bytecode=(env PYTHONDONTWRITEBYTECODE=1)
 sudo=()
 scratch=
 installing=
@@ -56,9 +54,13 @@ need_root() { # WHAT: ask for the password now rather than in the middle
     sudo -n true 2>/dev/null || sudo -v || die "$1 needs root: run it as root or as a user who may use sudo."
 }
 
+no_traces=() # root leaves no compiled files of its own in a user's clone
+((owner == 0)) || no_traces=(PYTHONDONTWRITEBYTECODE=1)
 if ((EUID)); then # our own settings survive sudo, nothing else of the user's environment does
     kept=$(compgen -e | grep -xE '(TESTBED|PIP)_[A-Z_]+|CI|NO_COLOR|FORCE_COLOR|COLUMNS|LINES|(http|https|no)_proxy' | paste -sd, || true)
-    sudo=(sudo ${kept:+--preserve-env="$kept"} --)
+    sudo=(sudo ${kept:+--preserve-env="$kept"} -- env "${no_traces[@]}")
+elif ((owner)); then
+    export "${no_traces[@]}"
 fi
 
 as_owner() { # what root does in somebody's clone stays that user's
@@ -70,10 +72,14 @@ as_owner() { # what root does in somebody's clone stays that user's
 
 logged() { "$@" >>"$scratch/log" 2>&1 </dev/null; }
 
+disk_is_full() { # less than 20 MB where packages go; not every program that fails for it says so
+    df --output=avail -k -- / "$here" "$venv" 2>/dev/null | awk 'NR > 1 && $1 < 20000 { full = 1 } END { exit !full }'
+}
+
 explain_failure() { # WHAT: ends with the likely reason and the last lines of the log
     local why='see the last lines above'
     said() { grep -qiE -- "$1" "$scratch/log"; }
-    if said 'no space left|enough free space'; then why='the disk is full: make room and start again'
+    if said 'no space left|enough free space' || disk_is_full; then why='the disk is full: make room and start again'
     elif said 'could not get lock|unable to (acquire|lock)|cache lock'; then why='another apt or dpkg is busy: wait for it and start again'
     elif said 'temporary failure|could not resolve|name resolution|unreachable|timed out|could not connect|failed to establish|connection (refused|broken)'; then
         why='no connection to the package servers: check the network (or the proxy settings) and start again'
@@ -204,13 +210,13 @@ run_tests() { # [--full|--vm] [PYTEST ARGUMENT...]
     [[ $level != full ]] || only='and not vm'
     if [[ $level == vm ]]; then
         ensure_packages "${VM_PACKAGES[@]}"
-        step 'pytest vm' "${sudo[@]}" "${bytecode[@]}" "${run[@]}" pytest -p no:cacheprovider -m vm "$@"
+        step 'pytest vm' "${sudo[@]}" "${run[@]}" pytest -p no:cacheprovider -m vm "$@"
     else
         step 'ruff format' as_owner "${run[@]}" ruff format --check .
         step 'ruff check' as_owner "${run[@]}" ruff check .
         step 'mypy' as_owner "${run[@]}" mypy
         step 'pytest without root' as_owner "${run[@]}" pytest -n 2 -m "not root $only" "$@"
-        step 'pytest as root' "${sudo[@]}" "${bytecode[@]}" "${run[@]}" pytest -p no:cacheprovider -m "root $only" "$@"
+        step 'pytest as root' "${sudo[@]}" "${run[@]}" pytest -p no:cacheprovider -m "root $only" "$@"
     fi
     close_tests
 }
@@ -256,7 +262,7 @@ case ${1:-} in
             need_root "'$1'"
             ensure_packages "${PACKAGES[@]}"
             ensure_venv run
-            exec "${sudo[@]}" "${bytecode[@]}" "$venv/bin/testbed" "$@"
+            exec "${sudo[@]}" "$venv/bin/testbed" "$@"
         fi
         ensure_venv run
         exec "$venv/bin/testbed" "$@" ;;
