@@ -98,7 +98,7 @@ def faults(package: Path) -> list[str]:
     for path in sorted(package.rglob("*.py")):
         module = path.relative_to(package)
         tree = ast.parse(path.read_text(), str(path))
-        found += [f"{module}:{line}: {what}" for line, what in [*import_faults(tree, module), *call_faults(tree, module)]]
+        found += [f"{module}:{line}: {what}" for line, what in sorted({*import_faults(tree, module), *call_faults(tree, module)})]
     return found
 
 
