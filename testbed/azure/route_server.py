@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from testbed.azure.adj_rib import Draft, HubState, Rib, SessionState, empty_hub
+from testbed.azure.adj_rib import Draft, HubState, SessionState, empty_hub
 from testbed.azure.ranking import Ranking, source
-from testbed.azure.types import Address, Event, Hub, Path, Prefix, Ranked, Received, Session
+from testbed.azure.types import Address, Candidate, Event, Hub, Path, Prefix, Ranked, Received, Session
 
 __all__ = [
     "Changes",
@@ -337,16 +337,12 @@ def _changes(
 
 
 def _lost_next_hops(before: HubState, after: HubState | None, ended: Iterable[Session]) -> tuple[Address, ...]:
-    def hops(hub: HubState, some: Iterable[Session]) -> dict[Address, None]:
-        found: dict[Address, None] = {}
-        for session in some:
-            speaker = hub.speakers[session.server, session.instance]
-            routes = hub.ribs.get(session, Rib()).routes
-            if speaker.kind == "route_server":
-                found.update(dict.fromkeys(each.path.next_hop for each in routes.values() if not each.dropped))
-            elif routes:
-                found[speaker.address] = None
-        return found
+    gone = set(ended)
+    left = {each.next_hop for each in _in_use(after)} if after is not None else set()
+    return tuple(dict.fromkeys(each.next_hop for each in _in_use(before) if each.session in gone and each.next_hop not in left))
 
-    left = hops(after, after.ribs) if after is not None else {}
-    return tuple(hop for hop in hops(before, ended) if hop not in left)
+
+def _in_use(hub: HubState) -> Iterator[Candidate]:
+    """The candidates of all prefixes; prefixes that share a ranking are looked at once."""
+    distinct = {id(ranked): ranked for table in hub.ranked for ranked in table.values()}
+    return (each for ranked in distinct.values() for tier in ranked for each in tier)
