@@ -207,6 +207,7 @@ run_tests() { # [--full|--vm] [PYTEST ARGUMENT...]
     cd -- "$here"
     scratch=$(as_owner mktemp -d)
     export TESTBED_TEST_TALLY=$scratch/tally
+    ((EUID == 0)) || sudo+=("TESTBED_TEST_TALLY=$TESTBED_TEST_TALLY")
     [[ $level != full ]] || only='and not vm'
     if [[ $level == vm ]]; then
         ensure_packages "${VM_PACKAGES[@]}"
