@@ -79,10 +79,10 @@ def testbed(debug: bool) -> None:
 
 def main() -> None:
     """The console script: run the command, and end with the exit code of DESIGN chapter 4."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(execute(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def execute(arguments: list[str]) -> int:
     """Run one command line and return its exit code; everything a user must know was printed."""
     try:
         result = testbed.main(arguments, prog_name="testbed", standalone_mode=False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,19 +25,10 @@ def print_json(data: Any) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows under headers in aligned columns; on a terminal it is drawn with rich and fits its width."""
-    from rich.console import Console
-    from rich.table import Table
+    """Rows under headers in aligned columns; the library for it is imported only now."""
+    from testbed.report import tables
 
-    drawn = Table(*headers, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else 240
-    console = Console(width=width, no_color=not terminal, force_terminal=terminal, highlight=False)
-    with console.capture() as captured:
-        console.print(drawn)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return tables.table(headers, rows)
 
 
 def need_root(what: str) -> None:

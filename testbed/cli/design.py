@@ -64,21 +64,20 @@ def schema(kind: str) -> None:
 @json_option
 def predict(topology: Path, nic: tuple[str, ...], as_json: bool) -> None:
     """Print the converged state on paper: what each Route Server learns and advertises, and every NIC's effective routes."""
-    from testbed.azure.predict_json import predicted
+    from testbed.azure.control_plane import converge
+    from testbed.azure.predict_json import nic_subnets, predict_json
     from testbed.model.loader import load_topology
 
-    state = predicted(load_topology(topology).topology)
-    known = state["effectiveRoutes"]
+    plane = converge(load_topology(topology).topology)
+    known = nic_subnets(plane.topology)
     if unknown := [label for label in nic if label not in known]:
         raise InputError(f"no NIC named {unknown[0]}", f"known: {', '.join(known)}")
-    if nic:
-        state["effectiveRoutes"] = {label: known[label] for label in nic}
     if as_json:
-        print_json(state)
+        print_json(predict_json(plane, nic or None))
         return
-    from testbed.report.tables import prediction
+    from testbed.report.prediction import text
 
-    click.echo(prediction(state))
+    click.echo(text(plane, nic or tuple(known)))
 
 
 @click.command()

@@ -138,6 +138,7 @@ def exec_(node: str, command: tuple[str, ...], lab: str | None) -> int:
     from testbed.emulation.enter import run_in_node
 
     found = client.the_lab(lab)
+    command = command[1:] if command[:1] == ("--",) else command
     return run_in_node(found.plan, found.paths, node, command or (os.environ.get("SHELL", "/bin/sh"),))
 
 

@@ -38,11 +38,9 @@ def effective_routes(nic: str, topology: Path | None, lab: str | None, as_json: 
     if as_json:
         print_json(effective_json(rows))
         return
-    lines = [
-        (row.source, "Active" if row.active else "Invalid", row.prefix, row.next_hop_type, ", ".join(row.next_hops) or "-", row.name)
-        for row in rows
-    ]
-    click.echo(table(("source", "state", "prefix", "next hop type", "next hop", "user route"), lines))
+    from testbed.report.prediction import effective_table
+
+    click.echo(effective_table(rows))
 
 
 @show.command(name="learned-routes")

@@ -1,0 +1,22 @@
+"""A picture from a description in DOT, drawn by Graphviz."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from testbed.errors import InputError, MachineError
+
+FORMATS = {".svg": "svg", ".png": "png", ".pdf": "pdf"}
+
+
+def draw(dot: str, output: Path) -> None:
+    """Draw to a file; its ending chooses the format. Raises InputError for another ending, MachineError without Graphviz."""
+    if output.suffix not in FORMATS:
+        raise InputError(f"{output}: pictures end in {', '.join(FORMATS)} (or .dot)")
+    try:
+        subprocess.run(("dot", f"-T{FORMATS[output.suffix]}", "-o", str(output)), input=dot, text=True, check=True, capture_output=True)
+    except FileNotFoundError:
+        raise MachineError("Graphviz is not installed", "./testbed.sh setup installs it") from None
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"{output}: {error.stderr.strip()}") from error
