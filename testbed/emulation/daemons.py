@@ -86,9 +86,16 @@ class Launcher:
 class Startup:
     """The start of all daemons of some nodes as a check to poll: each step starts what has become possible."""
 
-    def __init__(self, nodes: Iterable[Node], launcher: Launcher, started: Callable[[Running], None]) -> None:
-        """``started`` is told of every process as soon as it runs."""
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        launcher: Launcher,
+        started: Callable[[Running], None],
+        network_is_there: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``started`` is told of every process as soon as it runs; those that would talk first wait until ``network_is_there``."""
         self._launcher = launcher
+        self._network_is_there = network_is_there
         self._told = started
         self._waiting = [(node, daemon) for node in nodes for daemon in node.daemons]
         self._starting: list[tuple[Node, Daemon, Running]] = []
@@ -108,6 +115,8 @@ class Startup:
 
     def _start_what_can(self) -> None:
         able = [pair for pair in self._waiting if all((pair[0].name, name) in self._ready for name in pair[1].after)]
+        if any(speaks_first(*pair) for pair in able) and not self._network_is_there():
+            able = [pair for pair in able if not speaks_first(*pair)]
         if not able:
             return
         self._waiting = [pair for pair in self._waiting if pair not in able]
@@ -147,6 +156,11 @@ class Startup:
             self._commands.remove((node, argv, process, log))
             if status != 0:
                 raise LabError(f"{node}: {shlex.join(argv)} failed (exit status {status})", last_lines(log))
+
+
+def speaks_first(node: Node, daemon: Daemon) -> bool:
+    """Whether it sends packets of its own accord: into a fabric without flows the first is lost, and the next comes a second later."""
+    return daemon.name != "zebra" and node.kind != "route_server"
 
 
 def launch(paths: LabPaths, node: Node, daemon: Daemon) -> tuple[str, str, str, tuple[str, ...], Path, Mapping[str, str]]:

@@ -18,7 +18,12 @@ from testbed.errors import LabError
 from testbed.plan.types import Node, PeeringLink, Plan, Wire
 
 MTU = 1500
-_NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
+_EVERYWHERE = {
+    "net.ipv6.conf.all.disable_ipv6": "1",
+    "net.ipv6.conf.default.disable_ipv6": "1",
+    # an ARP request sent before the flows were there is repeated at once, not after a second: Azure's fabric answers always
+    "net.ipv4.neigh.default.retrans_time_ms": "50",
+}
 _ALIAS_LIMIT = 255
 
 
@@ -46,8 +51,8 @@ def announce_peerings(links: Iterable[PeeringLink]) -> list[Entry]:
 
 def create_namespaces(plan: Plan) -> None:
     """Make the fabric's and all nodes' namespaces with their sysctls. Names must be reserved (`netns.names_reserved`)."""
-    settings = {node.id: _NO_IPV6 | node.sysctls for node in plan.nodes}
-    netns.create(namespaces(plan), lambda name: _drop(netns.write_sysctls(settings.get(name, _NO_IPV6))))
+    settings = {node.id: _EVERYWHERE | node.sysctls for node in plan.nodes}
+    netns.create(namespaces(plan), lambda name: _drop(netns.write_sysctls(settings.get(name, _EVERYWHERE))))
 
 
 def _drop(missing: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from testbed.plan.types import Plan
 from testbed.wait import Check, wait_until
 
 STAGES = ("network", "daemons", "tunnels", "sessions", "routes")
-BUDGETS = {"network": 20.0, "daemons": 20.0, "controller": 20.0, "tunnels": 20.0, "sessions": 30.0, "routes": 30.0}
+BUDGETS = {"network": 20.0, "daemons": 20.0, "tunnels": 20.0, "sessions": 30.0, "routes": 30.0}
 """Seconds, generous for a busy machine: they bound a failure, they do not delay a success."""
 
 Told = Callable[[str, float], None]
@@ -39,6 +39,8 @@ class Lab:
         self.stages: list[tuple[str, float]] = []
         self._startup: Startup | None = None
         self._controller_connected = not with_controller
+        self._programmed = False
+        self._wanted: Callable[[], None] = lambda: None
 
     def prepare(self) -> None:
         """Make the lab's folder, its ledger, the plan's file. Raises LabError when the disk is full."""
@@ -60,14 +62,16 @@ class Lab:
             node, _, daemon = name.rpartition(".")
             self.running[name] = Running(node, daemon, self.paths.log(node, daemon), process)
 
-    def build(self, told: Told, converged: Check | None = None) -> None:
+    def build(self, told: Told, converged: Check | None = None, wanted: Callable[[], None] = lambda: None) -> None:
         """Build everything and wait until it has converged; ``converged`` is one more check of the last stage.
 
+        ``wanted`` is called now and then and raises when nobody wants the lab any more.
         Raises LabError (a process died, a command failed) or NotReady (a stage ran out of its budget, with the last reason).
         """
         from testbed.emulation.mininet_lab import LabNet
 
         start = time.monotonic()
+        self._wanted = wanted
 
         def end(stage: str) -> None:
             self.stages.append((stage, time.monotonic() - start))
@@ -82,12 +86,11 @@ class Lab:
         self._start_switch()
         fabric.write_files(self.plan, self.paths)
         network.configure_hosts()
-        self._startup = Startup(self.plan.nodes, self.launcher, self._remember)
+        self._startup = Startup(self.plan.nodes, self.launcher, self._remember, self._forwards)
         self._wait("network", self._switch_is_ready)
         end("network")
         self._wait("daemons", self._startup.step)
         end("daemons")
-        self._wait("controller", lambda: None if self._controller_connected else "the controller does not listen yet")
         with closing(readiness.TunnelProbe(self.plan)) as tunnels:
             self._wait("tunnels", tunnels if self.with_controller else lambda: None)
         end("tunnels")
@@ -143,6 +146,13 @@ class Lab:
     def _remember(self, running: Running) -> None:
         self.running[running.name] = running
 
+    def _forwards(self) -> bool:
+        """Whether the switches have the flows that need no BGP."""
+        if not self.with_controller:
+            return True
+        self._programmed = self._programmed or (self._controller_connected and readiness.programmed(self.paths) is None)
+        return self._programmed
+
     def _switch_is_ready(self) -> str | None:
         with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
             reason = openvswitch.applied(connection)
@@ -160,6 +170,7 @@ class Lab:
         wait_until(step, what=stage, budget=BUDGETS[stage], interval=0.005)
 
     def _advance(self) -> None:
+        self._wanted()
         for running in self.running.values():
             if (how := running.ended()) is not None:
                 raise LabError(f"{running.node}: {running.daemon} died ({how})", last_lines(running.log) or f"no words in {running.log}")

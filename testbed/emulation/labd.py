@@ -298,7 +298,7 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
         server = rpc.Server(lab.paths.labd_socket, service.routes())
         server.serve_in_background()
         if build:
-            lab.build(lambda stage, seconds: say(stage=stage, seconds=seconds), converged)
+            lab.build(lambda stage, seconds: say(stage=stage, seconds=seconds), converged, lambda: _check_listener(report))
         signal.signal(signal.SIGTERM, lambda *_: service.leave())
         say(up=True)
     except BaseException as error:
@@ -313,6 +313,14 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
         return
     os.close(report)
     service.run()
+
+
+def _check_listener(report: int) -> None:
+    """Raise Abandoned when the command that started us is gone."""
+    poll = select.poll()
+    poll.register(report, 0)
+    if poll.poll(0):
+        raise Abandoned("nobody listens")
 
 
 def _described(error: BaseException) -> dict[str, str]:

@@ -75,7 +75,11 @@ class LabNode(Node):  # type: ignore[misc]
 
     def _ensure_shell(self) -> None:
         if self.shell is None:
-            Node.startShell(self, mnopts="-cd")  # without n: the namespace is there, see _popen
+            self.inNamespace = False  # Mininet would unshare yet another one; ours is there, see _popen
+            try:
+                Node.startShell(self)
+            finally:
+                self.inNamespace = True
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
         user = {name: os.environ[name] for name in ("TERM", "HOME", "SHELL") if name in os.environ}

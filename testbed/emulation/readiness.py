@@ -113,6 +113,18 @@ def controller(paths: LabPaths) -> str | None:
     return f"controller: {status.get('reason') or 'not ready'}"
 
 
+def programmed(paths: LabPaths) -> str | None:
+    """None when every switch has acknowledged all that the controller sent so far, else which has not."""
+    try:
+        status = rpc.call(paths.controller_socket, "GET", "/status", timeout=5.0)
+    except OSError as error:
+        return f"controller: {error.strerror or error}"
+    for switch in status["switches"]:
+        if not switch["connected"] or switch["pending"] or not switch["swept"]:
+            return f"the switch of {switch['vnet']} has not got its flows yet"
+    return None
+
+
 class Settled:
     """A check: every BGP table has been still for `SETTLED` seconds, and what it chose is in its node's kernel."""
 

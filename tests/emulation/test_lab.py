@@ -1,0 +1,240 @@
+"""The life of a lab: up, refused twice, two at once, killed at any point, adopted, supervised, down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from testbed.emulation import client, ledger, lock, processes
+from testbed.emulation.client import LabClient
+from testbed.emulation.paths import LabPaths
+from testbed.errors import LabError, LabExists, NoSuchLab
+from testbed.plan.types import Daemon, Plan
+from testbed.wait import wait_until
+
+pytestmark = pytest.mark.root
+
+
+def silent(stage: str, seconds: float) -> None:
+    """Progress nobody looks at."""
+
+
+MakePlan = Callable[[str], Plan]
+Down = Callable[[str], float]
+
+
+def up(plan: Plan) -> LabClient:
+    return client.up(plan, silent, with_controller=False)
+
+
+def kill_labd(paths: LabPaths) -> None:
+    who = lock.holder(paths)
+    assert who is not None
+    processes.end([who])
+
+
+def deaths(lab: LabClient) -> dict[str, dict[str, object]]:
+    return {f"{death['node']}.{death['daemon']}": death for death in lab.status()["deaths"]}
+
+
+def test_a_lab_goes_through_its_stages_and_down_leaves_nothing(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    stages: list[str] = []
+    lab = client.up(small_plan(lab_name), lambda stage, seconds: stages.append(stage), with_controller=False)
+    status = lab.status()
+    assert stages == ["network", "daemons", "tunnels", "sessions", "routes"]
+    assert status["state"] == "up"
+    assert {daemon["state"] for node in status["nodes"] for daemon in node["daemons"]} == {"running"}
+    assert client.labs() == (lab_name,)
+    down(lab_name)
+    assert client.labs() == ()
+    assert not lab.paths.dir.exists()
+    with pytest.raises(NoSuchLab):
+        down(lab_name)
+    with pytest.raises(NoSuchLab):
+        LabClient(lab_name)
+
+
+def test_the_same_lab_twice_is_refused_and_the_first_goes_on(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    first = up(small_plan(lab_name))
+    with pytest.raises(LabExists, match="already up"):
+        up(small_plan(lab_name))
+    assert first.status()["state"] == "up"
+    down(lab_name)
+
+
+def test_two_labs_at_once_do_not_meet(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    up(small_plan(lab_name))
+    second = up(small_plan(f"{lab_name}-b"))
+    assert client.labs() == (lab_name, f"{lab_name}-b")
+    down(lab_name)
+    assert second.status()["state"] == "up"
+    assert all(daemon["state"] == "running" for node in second.status()["nodes"] for daemon in node["daemons"])
+    down(f"{lab_name}-b")
+
+
+def test_a_killed_labd_leaves_the_lab_running_and_another_adopts_it(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    lab = up(small_plan(lab_name))
+    before = {daemon["pid"] for node in lab.status()["nodes"] for daemon in node["daemons"]}
+    kill_labd(lab.paths)
+    with pytest.raises(LabExists, match="labd is gone"):
+        up(small_plan(lab_name))
+    status = lab.status()  # adopts
+    assert {daemon["pid"] for node in status["nodes"] for daemon in node["daemons"]} == before
+    assert status["deaths"] == []
+    os.kill(next(iter(before)), signal.SIGKILL)
+    wait_until(lambda: None if lab.status()["deaths"] else "not noticed", what="death seen by the new labd", budget=1.0)
+    down(lab_name)
+
+
+def test_down_works_without_labd(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    lab = up(small_plan(lab_name))
+    kill_labd(lab.paths)
+    down(lab_name)
+
+
+@pytest.mark.parametrize("delay", [0.005, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3])
+def test_labd_killed_while_building_leaves_nothing(small_plan: MakePlan, lab_name: str, down: Down, delay: float) -> None:
+    plan, paths = small_plan(lab_name), LabPaths.of(lab_name)
+
+    def kill() -> None:
+        if (who := lock.holder(paths)) is not None:
+            processes.send_signal(who, signal.SIGKILL)
+
+    timer = threading.Timer(delay, kill)
+    timer.start()
+    try:
+        lab = up(plan)
+    except LabError:
+        pass  # killed in time: `up` has cleaned up
+    else:  # killed too early or too late: the lab is up
+        down(lab.lab)
+    timer.join()
+    if client.labs():
+        down(lab_name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.2])
+def test_a_command_that_ends_while_building_takes_its_lab_along(
+    small_plan: MakePlan, lab_name: str, down: Down, number: signal.Signals, delay: float
+) -> None:
+    plan, paths = small_plan(lab_name), LabPaths.of(lab_name)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            client.up(plan, silent, with_controller=False, converged=lambda: "this lab never converges")
+        finally:
+            os._exit(0)
+    started = threading.Event()
+    threading.Timer(delay, lambda: (os.kill(child, number), started.set())).start()
+    os.waitpid(child, 0)
+    started.wait()
+    wait_until(lambda: "there still" if paths.dir.exists() or paths.lock.exists() else None, what="the lab's end", budget=5.0)
+
+
+def test_a_daemon_that_dies_at_start_is_named_with_its_last_words(small_plan: MakePlan, lab_name: str) -> None:
+    plan = small_plan(lab_name)
+    broken = Daemon("talker", ("/bin/sh", "-c", "echo no licence >&2; exit 7"), ready="never")
+    nodes = tuple(msgspec.structs.replace(node, daemons=(broken,)) if node.name == "vm1" else node for node in plan.nodes)
+    with pytest.raises(LabError) as caught:
+        up(msgspec.structs.replace(plan, nodes=nodes))
+    assert "vm1: talker died" in caught.value.message
+    assert "exit status 7" in caught.value.message
+    assert "no licence" in caught.value.hint
+    assert client.labs() == ()
+
+
+def test_a_program_that_is_not_there_is_named(small_plan: MakePlan, lab_name: str) -> None:
+    plan = small_plan(lab_name)
+    nodes = tuple(msgspec.structs.replace(node, daemons=(Daemon("x", ("/no/such/program",)),)) for node in plan.nodes)
+    with pytest.raises(LabError, match="cannot start x"):
+        up(msgspec.structs.replace(plan, nodes=nodes))
+
+
+def test_a_failing_ip_line_is_shown(small_plan: MakePlan, lab_name: str) -> None:
+    plan = small_plan(lab_name)
+    nodes = tuple(msgspec.structs.replace(node, setup=("route add 10.99.0.0/16 via 192.0.2.99",)) for node in plan.nodes)
+    with pytest.raises(LabError, match=r"vm1: ip -batch - failed: .*\(line: route add 10\.99\.0\.0/16 via 192\.0\.2\.99\)"):
+        up(msgspec.structs.replace(plan, nodes=nodes))
+
+
+def test_a_dead_daemon_is_noticed_named_and_can_be_started_again(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    lab = up(small_plan(lab_name))
+    node = next(node for node in lab.status()["nodes"] if node["name"] == "nva1")
+    bgpd = next(daemon for daemon in node["daemons"] if daemon["name"] == "bgpd")
+    os.kill(bgpd["pid"], signal.SIGKILL)
+    wait_until(lambda: None if "nva1.bgpd" in deaths(lab) else "not noticed", what="death noticed", budget=1.0)
+    death = deaths(lab)["nva1.bgpd"]
+    assert (death["how"], death["on_purpose"]) == ("signal 9", False)
+    again = lab.start_daemon("nva1", "bgpd")
+    assert (again["state"], again["pid"] != bgpd["pid"]) == ("running", True)
+    down(lab_name)
+
+
+def test_a_daemon_stopped_on_purpose_is_not_an_accident(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    lab = up(small_plan(lab_name))
+    assert lab.stop_daemon("rs1-0", "bgpd", signal.SIGKILL)["state"] in ("stopped", "dead")
+    wait_until(lambda: None if "rs1-0.bgpd" in deaths(lab) else "not noticed", what="end noticed", budget=1.0)
+    assert deaths(lab)["rs1-0.bgpd"]["on_purpose"] is True
+    with pytest.raises(LabError, match="does not run"):
+        lab.stop_daemon("rs1-0", "bgpd")
+    with pytest.raises(LabError, match="has no process"):
+        lab.stop_daemon("rs1-0", "zebra")
+    down(lab_name)
+
+
+def test_a_link_goes_down_and_up(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    lab = up(small_plan(lab_name))
+    namespace = lab.plan.node("vm1").id
+
+    def carrier() -> str:
+        from testbed.emulation import netns
+
+        with netns.inside(namespace):
+            import subprocess
+
+            return subprocess.run(["ip", "-o", "link", "show", "eth0"], capture_output=True, text=True, check=True).stdout
+
+    lab.set_link(nic="vm1", up=False)
+    assert "NO-CARRIER" in carrier()
+    lab.set_link(nic="vm1", up=True)
+    assert "NO-CARRIER" not in carrier()
+    lab.set_link(peering=["hub1", "hub2"], up=False)
+    with pytest.raises(LabError, match="one region"):
+        lab.set_link(peering=["hub1", "spoke1"], up=False)
+    with pytest.raises(LabError, match="no NIC"):
+        lab.set_link(nic="vm9", up=False)
+    down(lab_name)
+
+
+def test_files_of_a_former_boot_are_recognised(small_plan: MakePlan, lab_name: str, run_folder: Path, down: Down) -> None:
+    paths = LabPaths.of(lab_name)
+    paths.dir.mkdir()
+    foreign = processes.identity(os.getpid())
+    assert foreign is not None
+    lines = [ledger.Entry("boot", "another-boot"), ledger.Entry("directory", str(paths.dir)), ledger.Entry("namespace", "lo"),
+             ledger.Entry("process", "lab.old", pid=foreign.pid, start=foreign.start)]  # fmt: skip
+    paths.ledger.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    with pytest.raises(NoSuchLab, match="restarted"):
+        client.adopt(lab_name)
+    up(small_plan(lab_name))  # removes the files, then builds
+    down(lab_name)
+
+
+def test_what_was_started_by_exec_ends_with_the_lab(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    import subprocess
+
+    from testbed.emulation import enter, netns
+
+    lab = up(small_plan(lab_name))
+    with netns.inside(lab.plan.node("vm1").id):
+        left = subprocess.Popen(["sleep", "1000"], env=enter.environment(lab.plan, lab.paths, "vm1"), start_new_session=True)
+    down(lab_name)
+    assert left.wait(2) == -signal.SIGKILL
