@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
@@ -68,22 +68,29 @@ def nics(topology: Topology) -> Iterator[tuple[str, Nva | ExtraNic | Vm]]:
         yield f"vms.{name}", vm
 
 
+def instance_addresses(topology: Topology) -> Iterator[tuple[str, str, IPv4Address]]:
+    """The addresses of all instances of Route Servers and gateways as (path, subnet, address)."""
+    vnets = topology.vnets()
+    homes = [(f"route_servers.{name}", server.vnet, ROUTE_SERVER_SUBNET) for name, server in topology.route_servers.items()]
+    homes += [(f"gateways.{name}", gateway.vnet, GATEWAY_SUBNET) for name, gateway in topology.gateways.items()]
+    places: dict[str, int] = {}
+    for path, vnet, subnet in homes:
+        reference = f"{vnet}/{subnet}"
+        place = places.get(reference, 0)
+        places[reference] = place if subnet == ROUTE_SERVER_SUBNET else place + 1
+        if vnet in vnets and subnet in vnets[vnet].subnets:
+            for address in _pair(vnets[vnet].subnets[subnet], place):
+                yield path, reference, IPv4Address(address)
+
+
 def fixed_addresses(topology: Topology) -> Iterator[tuple[str, str, IPv4Address]]:
     """Addresses that the topology fixes, as (path, subnet, address): of interfaces, load balancers, Route Servers and gateways."""
+    yield from instance_addresses(topology)
     for path, nic in nics(topology):
         if nic.ip is not None:
             yield f"{path}.ip", nic.subnet, nic.ip
     for name, balancer in topology.load_balancers.items():
         yield f"load_balancers.{name}.ip", balancer.subnet, balancer.ip
-    vnets = topology.vnets()
-    for name, server in topology.route_servers.items():
-        if server.vnet in vnets and ROUTE_SERVER_SUBNET in vnets[server.vnet].subnets:
-            for address in route_server_addresses(topology, name):
-                yield f"route_servers.{name}", f"{server.vnet}/{ROUTE_SERVER_SUBNET}", IPv4Address(address)
-    for name, gateway in topology.gateways.items():
-        if gateway.vnet in vnets and GATEWAY_SUBNET in vnets[gateway.vnet].subnets:
-            for address in gateway_addresses(topology, name):
-                yield f"gateways.{name}", f"{gateway.vnet}/{GATEWAY_SUBNET}", IPv4Address(address)
 
 
 def allocate(topology: Topology) -> Allocation:
@@ -110,23 +117,22 @@ def allocate(topology: Topology) -> Allocation:
     return allocation
 
 
-def assign_addresses(topology: Topology) -> Topology:
+def assign_addresses(topology: Topology, file: str = "<topology>") -> Topology:
     """The topology with every ``ip`` filled in, and public addresses where a tunnel over the Internet needs one.
 
     Deterministic: explicit addresses first, then the lowest free one from .4, in the order NVAs, their further interfaces, VMs.
-    Raises InputError when a subnet is too small.
+    Raises InputError, about ``file``, when a subnet or the documentation ranges are too small.
     """
     allocation = allocate(topology)
     if allocation.full:
-        raise InputError([Problem(topology.name, 0, path, "its subnet has no free address") for path in allocation.full])
-    public = _free_public(topology)
-    nvas = {name: _nva(f"nvas.{name}", nva, allocation, public, name in _public_ends(topology)) for name, nva in topology.nvas.items()}
+        raise InputError([Problem(file, 0, path, "its subnet has no free address") for path in allocation.full])
+    public = _free_public(topology, file)
+    ends = {end for tunnel in topology.tunnels if tunnel.over == "public" for end in tunnel.between}
+    nvas = {name: _nva(f"nvas.{name}", nva, allocation, public, name in ends) for name, nva in topology.nvas.items()}
     vms = {name: _with_ip(f"vms.{name}", vm, allocation) for name, vm in topology.vms.items()}
     gateways = {name: _gateway(gateway, public) for name, gateway in topology.gateways.items()}
     sites = {
-        name: site.model_copy(update={"public_ip": next(public)})
-        if site.public_ip is None and (site.connections or name in _public_ends(topology))
-        else site
+        name: site.model_copy(update={"public_ip": next(public)}) if site.public_ip is None and (site.connections or name in ends) else site
         for name, site in topology.sites.items()
     }
     return topology.model_copy(update={"nvas": nvas, "vms": vms, "gateways": gateways, "sites": sites})
@@ -152,10 +158,6 @@ def _gateway(gateway: Gateway, public: Iterator[IPv4Address]) -> Gateway:
     return gateway.model_copy(update={"public_ips": (*given, *(next(public) for _ in range(wanted - len(given))))})
 
 
-def _public_ends(topology: Topology) -> set[str]:
-    return {end for tunnel in topology.tunnels if tunnel.over == "public" for end in tunnel.between}
-
-
 def public_addresses(topology: Topology) -> Iterator[tuple[str, Address]]:
     """The public addresses that the topology fixes, with their paths."""
     for path, nic in nics(topology):
@@ -169,16 +171,14 @@ def public_addresses(topology: Topology) -> Iterator[tuple[str, Address]]:
             yield f"sites.{name}.public_ip", site.public_ip
 
 
-def _free_public(topology: Topology) -> Iterator[IPv4Address]:
+def _free_public(topology: Topology, file: str) -> Iterator[IPv4Address]:
     """Free public addresses, lowest first; loopbacks from the same ranges are not touched."""
     used = {address for _, address in public_addresses(topology)}
-    inside = [*_loopbacks(nva.loopbacks for nva in topology.nvas.values()), *_loopbacks(site.loopbacks for site in topology.sites.values())]
+    networks = {network for nva in topology.nvas.values() for network in nva.loopbacks}
+    networks |= {network for site in topology.sites.values() for network in site.loopbacks}
+    inside = [network for network in networks if any(network.overlaps(public) for public in PUBLIC)]
     for network in PUBLIC:
         for address in network.hosts():
             if address not in used and not any(address in loopback for loopback in inside):
                 yield address
-    raise InputError([Problem(topology.name, 0, "", "has more public addresses than the documentation ranges hold")])
-
-
-def _loopbacks(several: Iterable[tuple[IPv4Network, ...]]) -> list[IPv4Network]:
-    return [network for networks in several for network in networks if any(network.overlaps(public) for public in PUBLIC)]
+    raise InputError([Problem(file, 0, "", "has more public addresses than the documentation ranges hold")])

@@ -38,6 +38,7 @@ class Design:
     declared: Mapping[str, frozenset[str]]
     incomplete: frozenset[str] = frozenset()
     numbers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    _sorted: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def entries(self, section: str, items: Iterable[T]) -> Iterator[tuple[str, T]]:
         """The entries of a top-level list, each with its path in the file."""
@@ -49,6 +50,11 @@ class Design:
     def vnets(self) -> dict[str, VNet]:
         """All VNets by name."""
         return self.topology.vnets()
+
+    @cached_property
+    def vnet_order(self) -> dict[str, int]:
+        """The place of each VNet in the file."""
+        return {name: number for number, name in enumerate(self.vnets)}
 
     @cached_property
     def vnet_paths(self) -> dict[str, str]:
@@ -77,8 +83,20 @@ class Design:
         """A finding if no section declares that name."""
         if any(name in self.declared[section] for section in sections):
             return
-        known = tuple(sorted(set().union(*(self.declared[section] for section in sections))))
-        yield Finding(path, f"there is no {_either(sections)} {name}", wrong=name, known=known)
+        yield Finding(path, f"there is no {_either(sections)} {name}", wrong=name, known=self._known(sections))
+
+    def _known(self, sections: tuple[str, ...]) -> tuple[str, ...]:
+        if sections not in self._sorted:
+            self._sorted[sections] = tuple(sorted(set().union(*(self.declared[section] for section in sections))))
+        return self._sorted[sections]
+
+    @cached_property
+    def _subnets_of(self) -> dict[str, tuple[str, ...]]:
+        names: dict[str, list[str]] = {}
+        for reference in sorted(self.declared["subnets"]):
+            vnet, _, subnet = reference.partition("/")
+            names.setdefault(vnet, []).append(subnet)
+        return {vnet: tuple(subnets) for vnet, subnets in names.items()}
 
     def unknown_subnet(self, path: str, reference: str) -> Iterator[Finding]:
         """A finding if ``VNET/SUBNET`` names no VNet or no subnet of it."""
@@ -86,16 +104,23 @@ class Design:
             return
         vnet, _, subnet = reference.partition("/")
         if vnet not in self.declared["vnets"]:
-            known = tuple(sorted(self.declared["vnets"]))
-            yield Finding(path, f"there is no VNet {vnet}", wrong=vnet, known=known)
+            yield from self.unknown(path, vnet, "vnets")
             return
-        known = tuple(sorted(each.partition("/")[2] for each in self.declared["subnets"] if each.startswith(f"{vnet}/")))
-        yield Finding(path, f"VNet {vnet} has no subnet {subnet}", wrong=subnet, known=known)
+        yield Finding(path, f"VNet {vnet} has no subnet {subnet}", wrong=subnet, known=self._subnets_of.get(vnet, ()))
 
 
 def _either(sections: tuple[str, ...]) -> str:
     *others, last = (NOUNS[section] for section in sections)
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def repeated(names: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """The names in a list that were there before, with their places."""
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        if name in seen:
+            yield number, name
+        seen.add(name)
 
 
 def declared_names(data: Any) -> dict[str, frozenset[str]]:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from testbed.errors import Problem
 from testbed.model.document import Document
 
-MAX_SUGGESTIONS = 100  # comparing names is slow; a file with more mistakes than this is helped enough by the first ones
+MAX_COMPARISONS = 20_000  # comparing names is slow; a file with more mistakes than that is helped enough by the first suggestions
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Finding:
 
 
 def problems_of(findings: Iterable[Finding], document: Document) -> list[Problem]:
-    """Findings as problems, in the order of the file, the first hundred of them with a suggestion where a name is close."""
+    """Findings as problems, in the order of the file, with a suggestion where a name is close; a file full of mistakes gets a few only."""
     located = sorted(((document.lines.at(finding.path), finding) for finding in findings), key=lambda pair: pair[0])
     problems = []
-    suggestions = MAX_SUGGESTIONS
+    budget = MAX_COMPARISONS
     for line, finding in located:
         hint = finding.hint
-        if finding.known and suggestions:
-            suggestions -= 1
+        if finding.known and budget >= len(finding.known):
+            budget -= len(finding.known)
             hint = suggestion(finding.wrong, finding.known) or hint
         problems.append(Problem(document.file, line, finding.path, finding.message, hint))
     return problems

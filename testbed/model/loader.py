@@ -30,6 +30,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})?\.[0-9]{1,18}")
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NO_ANCHORS = "anchors, aliases and merge keys are not part of the format; write the value out"
 _IN_PLAIN_WORDS = {
     "mapping values are not allowed": ("a second ':' where one value is expected", "quote the text, or start a new line"),
     "found character '\\t' that cannot start any token": ("a tab", "indent with spaces"),
@@ -73,7 +74,7 @@ def _topology(text: str, file: str, directory: Path | None) -> Loaded:
     topology, findings = examine(document.data)
     findings.extend(frr_file_findings(topology, directory))
     raise_problems([*document.problems, *problems_of(findings, document)], file)
-    return Loaded(assign_addresses(topology), file, document.lines)
+    return Loaded(assign_addresses(topology, file), file, document.lines)
 
 
 def raise_problems(problems: list[Problem], file: str) -> None:
@@ -174,6 +175,7 @@ class _Reader:
         self.lines = Lines(1)
         self.documents = 0
         self.values = 0
+        self.aliases: set[str | None] = set()
         self._take: dict[type[yaml.Event], Callable[[Any], None]] = {
             yaml.ScalarEvent: self._scalar,
             yaml.MappingStartEvent: self._open_mapping,
@@ -223,19 +225,18 @@ class _Reader:
         line = _line(event)
         if event.anchor is not None:
             self.fatal = True
-            self._problem(
-                line, f"an anchor (&{event.anchor})", "anchors, aliases and merge keys are not part of the format; write the value out"
-            )
+            self._problem(line, f"an anchor (&{event.anchor})", _NO_ANCHORS)
         if event.tag is not None:
             self.fatal = True
             self._problem(line, f"a tag ({event.tag[:60]})", "tags are not part of the format; write the value alone")
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         self.fatal = True
-        hint = "anchors, aliases and merge keys are not part of the format; write the value out"
-        self._problem(_line(event), f"an alias (*{event.anchor})", hint)
+        if event.anchor not in self.aliases:  # a bomb has many
+            self.aliases.add(event.anchor)
+            self._problem(_line(event), f"an alias (*{event.anchor})", _NO_ANCHORS)
         if self._wants_key():
-            self._key("*", _line(event))
+            self._key("*", _line(event), "*")
         else:
             self._add(None, _line(event))
 
@@ -249,7 +250,7 @@ class _Reader:
         if isinstance(value, str):
             self._refuse_control(value, line)
         if self._wants_key():
-            self._key(value, line)
+            self._key(value, line, event.value)
         else:
             self._add(value, line)
 
@@ -259,16 +260,16 @@ class _Reader:
             self.fatal = True
             self._problem(line, f"a control character ({control[0]!r})", "remove it")
 
-    def _key(self, value: Any, line: int) -> None:
+    def _key(self, value: Any, line: int, text: str) -> None:
         opened = self.stack[-1]
         if not isinstance(value, str):
-            self._problem(line, f"the key {found(value)} is not text", f'write "{value}" in quotes' if value is not None else "name it")
-        key = value if isinstance(value, str) else str(value)
+            self._problem(line, f"the key {found(value)} is not text", f'write "{text}", in quotes')
+        key = text
         if len(key) > MAX_KEY:
             raise InputError([Problem(self.file, line, self._path(), f"a key of {len(key)} characters", f"the limit is {MAX_KEY}")])
         if key == "<<":
             self.fatal = True
-            self._problem(line, "a merge key (<<)", "anchors, aliases and merge keys are not part of the format; write the value out")
+            self._problem(line, "a merge key (<<)", _NO_ANCHORS)
         opened.skipped = key in opened.data
         if opened.skipped:
             first = opened.lines.inside[key]

@@ -10,7 +10,7 @@ from testbed.model.design import Design, declared_names
 from testbed.model.document import Step
 from testbed.model.findings import Finding
 from testbed.model.topology import Topology
-from testbed.model.wording import findings_of
+from testbed.model.wording import findings_of, models_at
 
 _EMPTY = {"name": "unnamed", "regions": {"unnamed": {}}}
 
@@ -46,14 +46,25 @@ def _valid(kept: dict[str, Any]) -> Topology:
 
 
 def _cut(steps: tuple[Step, ...], finding: Finding) -> tuple[Step, ...]:
-    """What to leave out for an error: an unknown key alone, else the subnet, VNet, resource or entry it is in."""
-    if finding.known and steps:
+    """What to leave out for an error: an unknown key, a subnet, a route or an optional value alone, else all of what it is in."""
+    if finding.known:
         return steps
-    if steps[:1] != ("regions",):
-        return steps[:2] if len(steps) > 1 and steps[0] != "timers" else steps[:1]
-    if len(steps) >= 6 and steps[4] == "subnets":
-        return steps[:6]
-    return steps[:4]
+    if steps[0] == "timers":
+        return steps[:1]
+    if steps[0] == "regions":
+        return steps[: 6 if steps[4:5] == ("subnets",) else 4]
+    if steps[2:3] == ("routes",):
+        return steps[:4]
+    return steps[: 3 if _is_optional(steps) else 2]
+
+
+def _is_optional(steps: tuple[Step, ...]) -> bool:
+    """Whether the third step is a value of a resource that it can do without."""
+    return any(
+        not field.is_required() and steps[2:3] == (field.alias or name,)
+        for kind in models_at(Topology, steps[:2])
+        for name, field in kind.model_fields.items()
+    )
 
 
 def _without(value: Any, at: tuple[Step, ...], cuts: set[tuple[Step, ...]]) -> Any:

@@ -126,22 +126,22 @@ def _text_or_number(pattern: str) -> WithJsonSchema:
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$", description="A resource name, as Azure allows it")]
 Seconds = Annotated[
     float,
+    Field(ge=0, le=86400, description="A duration: 40ms, 3s, 2m"),
     BeforeValidator(_seconds),
     BeforeValidator(_not_a_boolean),
-    Field(ge=0, le=86400, description="A duration: 40ms, 3s, 2m"),
     _text_or_number(r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m)$"),
 ]
 BitsPerSecond = Annotated[
     float,
+    Field(gt=0, le=1e12, description="A rate: 100mbit, 1gbit"),
     BeforeValidator(_bits),
     BeforeValidator(_not_a_boolean),
-    Field(gt=0, le=1e12, description="A rate: 100mbit, 1gbit"),
     _text_or_number(r"^[0-9]+(\.[0-9]+)?\s*(kbit|mbit|gbit)$"),
 ]
-Asn = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=1, le=4294967295, description="An autonomous system number")]
+Asn = Annotated[int, Field(ge=1, le=4294967295, description="An autonomous system number"), BeforeValidator(_not_a_boolean)]
 AsnRange = Annotated[str, Field(pattern=r"^[0-9]{1,10}(-[0-9]{1,10})?$", description="An ASN or a range of ASNs: 65517-65520")]
-Prepend = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, le=16)]
-Count = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=1, le=1000000)]
+Prepend = Annotated[int, Field(ge=0, le=16), BeforeValidator(_not_a_boolean)]
+Count = Annotated[int, Field(ge=1, le=1000000), BeforeValidator(_not_a_boolean)]
 SubnetRef = Annotated[str, Field(pattern=r"^[^/]+/[^/]+$", description="A subnet as VNET/SUBNET")]
 Prefix = Annotated[IPv4Network, BeforeValidator(_prefix)]
 Address = Annotated[IPv4Address, BeforeValidator(_address)]
@@ -352,7 +352,7 @@ class Link(Declared):
 
     delay: Seconds = Field(default=0.0, description="One-way delay")
     jitter: Seconds = Field(default=0.0, description="Its variation")
-    loss: float = Field(default=0.0, ge=0, le=100, description="Packet loss in percent")
+    loss: Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_boolean)] = Field(default=0.0, description="Packet loss in percent")
     rate: BitsPerSecond | None = Field(default=None, description="The rate; unlimited when not given")
 
 
@@ -367,7 +367,9 @@ class BfdTimers(Declared):
     """BFD between NVAs: interval and detection multiplier."""
 
     interval: Seconds = Field(default=0.1, description="Transmit and receive interval, 10 ms to 60 s")
-    multiplier: int = Field(default=3, ge=2, le=255, description="How many packets may be missed")
+    multiplier: Annotated[int, Field(ge=2, le=255), BeforeValidator(_not_a_boolean)] = Field(
+        default=3, description="How many packets may be missed"
+    )
 
 
 def _azure_timers(value: Any) -> Any:
@@ -393,7 +395,9 @@ class Limits(Declared):
     routes_to_expressroute: Count = Field(default=1000, description="Routes advertised to ExpressRoute")
     vnets: Count = Field(default=500, description="VNets of a hub")
     ecmp: Count = Field(default=8, description="Next hops of one prefix")
-    route_server_subnet: int = Field(default=27, ge=8, le=29, description="The longest prefix a RouteServerSubnet may have (RS1)")
+    route_server_subnet: Annotated[int, Field(ge=8, le=29)] = Field(
+        default=27, description="The longest prefix a RouteServerSubnet may have (RS1)"
+    )
     azure_asns: tuple[AsnRange, ...] = Field(
         default=("8074", "8075", "12076", "65515", "65517-65520"), description="ASNs that Azure keeps for itself (RS5)"
     )

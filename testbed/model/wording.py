@@ -19,7 +19,7 @@ _PATTERNS = {
     r"^[^/]+/[^/]+$": ("is not a subnet", "write VNET/SUBNET"),
     r"^[a-z0-9][a-z0-9\-]{0,39}$": ("cannot name a lab", "use small letters, digits and '-', at most 40"),
     r"^[A-Z]{2}[0-9]{3}$": ("is not the code of a finding", "write e.g. RS008"),
-    r"^[0-9]{1,10}(-[0-9]{1,10})?$": ("is not an ASN or a range of ASNs", "write e.g. 65517-65520, in quotes if it is one number"),
+    r"^[0-9]{1,10}(-[0-9]{1,10})?$": ("is not an ASN or a range of ASNs", "write e.g. 65517-65520"),
 }
 _EXPECTED = {
     "int_parsing": "a whole number",
@@ -50,7 +50,7 @@ def findings_of(error: ValidationError, data: Any, model: type[BaseModel]) -> li
     return [
         (steps, _finding(steps, details, model))
         for steps, details in by_place.items()
-        if steps not in told or not all(each["type"] in _EXPECTED for each in details)
+        if steps not in told or not all(each["type"] in _EXPECTED or each["type"] == "too_short" for each in details)
     ]
 
 
@@ -109,7 +109,8 @@ def _literal(details: ErrorDetails) -> tuple[str, str]:
 
 def _bound(key: str, words: str) -> Callable[[ErrorDetails], tuple[str, str]]:
     def tell(details: ErrorDetails) -> tuple[str, str]:
-        return f"{found(details['input'])} {words.format(details['ctx'][key])}", ""
+        bound = details["ctx"][key]
+        return f"{found(details['input'])} {words.format(f'{bound:g}' if isinstance(bound, float) else bound)}", ""
 
     return tell
 
@@ -141,10 +142,15 @@ _WORDS: dict[str, Callable[[ErrorDetails], tuple[str, str]]] = {
 
 def _keys(model: type[BaseModel], steps: tuple[Step, ...]) -> set[str]:
     """The keys that the format knows at a place."""
+    return {field.alias or name for kind in models_at(model, steps) for name, field in kind.model_fields.items()}
+
+
+def models_at(model: type[BaseModel], steps: tuple[Step, ...]) -> list[type[BaseModel]]:
+    """What the format can have at a place, as far as it is declared key by key."""
     here: list[Any] = [model]
     for step in steps:
         here = [inner for kind in here for inner in _inside(kind, step)]
-    return {field.alias or name for kind in here if _is_model(kind) for name, field in kind.model_fields.items()}
+    return [kind for kind in here if _is_model(kind)]
 
 
 def _is_model(kind: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 
 from testbed.model.addresses import ROUTE_SERVER_SUBNET
-from testbed.model.design import Design
+from testbed.model.design import Design, repeated
 from testbed.model.findings import Finding
 from testbed.model.topology import Nva
 
@@ -51,10 +51,10 @@ def route_server_peers(design: Design) -> Iterator[Finding]:
     """The peers of a Route Server are in its VNet or a directly peered one (RS3), named once, and not too many (RS6)."""
     most = design.topology.limits.peers
     for name, server in design.topology.route_servers.items():
+        for number, peer in repeated(server.peers):
+            yield Finding(f"route_servers.{name}.peers[{number}]", f"{peer} is there twice", "name each peer once")
         for number, peer in enumerate(server.peers):
             path = f"route_servers.{name}.peers[{number}]"
-            if peer in server.peers[:number]:
-                yield Finding(path, f"{peer} is there twice", "name each peer once")
             nva = design.topology.nvas.get(peer)
             if nva is not None and server.vnet in design.vnets and not _reaches(design, nva, server.vnet):
                 yield Finding(path, f"{peer} is neither in {server.vnet} nor in a VNet peered with it (RS3)", "peer the VNets, both sides")
@@ -65,7 +65,7 @@ def route_server_peers(design: Design) -> Iterator[Finding]:
 def _reaches(design: Design, nva: Nva, vnet: str) -> bool:
     """Whether an interface of the NVA is in the VNet or a peered one; unknown VNets count as reached: they are reported already."""
     homes = {subnet.partition("/")[0] for subnet in (nva.subnet, *(nic.subnet for nic in nva.extra_nics))}
-    if "peerings" in design.incomplete or not homes <= set(design.vnets):
+    if {"peerings", "nvas"} & design.incomplete or not homes <= set(design.vnets):
         return True
     return any(home == vnet or design.connected(home, vnet) for home in homes)
 
@@ -135,7 +135,7 @@ def policies(design: Design) -> Iterator[Finding]:
         if isinstance(nva.prepend, dict):
             originated = {*nva.advertise, *((IPv4Network("0.0.0.0/0"),) if nva.default_originate else ())}
             for prefix in nva.prepend:
-                if prefix not in originated:
+                if prefix not in originated and "nvas" not in design.incomplete:
                     yield Finding(f"{path}.prepend.{prefix}", f"{name} does not advertise {prefix}", "add it to advertise")
         for neighbor, policy in nva.neighbors.items():
             if neighbor == name:

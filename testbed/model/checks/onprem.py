@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
-from testbed.model.addresses import GATEWAY_SUBNET, gateway_addresses, usable
-from testbed.model.design import Design
+from testbed.model.addresses import GATEWAY_SUBNET, instance_addresses, usable
+from testbed.model.design import Design, repeated
 from testbed.model.findings import Finding
 
 
 def gateway_homes(design: Design) -> Iterator[Finding]:
     """A gateway needs a GatewaySubnet with room for its instances; a VNet has one gateway of a kind (GW1)."""
     seen: dict[tuple[str, str], str] = {}
+    instances: dict[str, list[IPv4Address]] = {}
+    for path, _, address in instance_addresses(design.topology):
+        instances.setdefault(path, []).append(address)
     for name, gateway in design.topology.gateways.items():
         path = f"gateways.{name}"
         key = (gateway.vnet, gateway.type)
@@ -23,7 +27,7 @@ def gateway_homes(design: Design) -> Iterator[Finding]:
             continue
         subnet = design.subnets.get(f"{gateway.vnet}/{GATEWAY_SUBNET}")
         if subnet is not None:
-            if not all(usable(IPv4Address(address), subnet) for address in gateway_addresses(design.topology, name)):
+            if not all(usable(address, subnet) for address in instances[path]):
                 yield Finding(path, f"{GATEWAY_SUBNET} {subnet} has no room for its two instances", "make it a /27 or larger")
         elif f"{gateway.vnet}/{GATEWAY_SUBNET}" not in design.declared["subnets"]:
             yield Finding(
@@ -46,9 +50,8 @@ def kinds(design: Design) -> Iterator[Finding]:
         yield from _gateways(design, f"circuits.{name}.gateways", circuit.gateways, "expressroute", "a circuit")
     for name, site in design.topology.sites.items():
         yield from _gateways(design, f"sites.{name}.connections", site.connections, "vpn", "a connection")
-        for number, circuit_name in enumerate(site.circuits):
-            if isinstance(site.circuits, tuple) and circuit_name in site.circuits[:number]:
-                yield Finding(f"sites.{name}.circuits[{number}]", f"{circuit_name} is there twice", "name each once")
+        for number, circuit_name in repeated(site.circuits):
+            yield Finding(f"sites.{name}.circuits[{number}]", f"{circuit_name} is there twice", "name each once")
 
 
 def _gateways(design: Design, path: str, names: tuple[str, ...], kind: str, what: str) -> Iterator[Finding]:
@@ -56,24 +59,38 @@ def _gateways(design: Design, path: str, names: tuple[str, ...], kind: str, what
         gateway = design.topology.gateways.get(name)
         if gateway is not None and gateway.type != kind:
             yield Finding(f"{path}[{number}]", f"{name} is of type {gateway.type}; {what} needs {kind}", f"name a gateway of type {kind}")
-        if name in names[:number]:
-            yield Finding(f"{path}[{number}]", f"{name} is there twice", "name each once")
+    for number, name in repeated(names):
+        yield Finding(f"{path}[{number}]", f"{name} is there twice", "name each once")
 
 
 def hosts(design: Design) -> Iterator[Finding]:
     """The hosts of a site have different addresses inside its prefixes."""
     for name, site in design.topology.sites.items():
         seen: dict[IPv4Address, str] = {}
+        inside = _membership(site.prefixes)
+        wide = [prefix for prefix in site.prefixes if prefix.prefixlen < 31]
+        edges = {edge: prefix for prefix in wide for edge in (prefix.network_address, prefix.broadcast_address)}
         for host, address in site.hosts.items():
             path = f"sites.{name}.hosts.{host}"
             if address in seen:
                 yield Finding(path, f"{address} is taken by {seen[address]}", "give each its own address")
             seen.setdefault(address, host)
-            home = next((prefix for prefix in site.prefixes if address in prefix), None)
-            if home is None:
+            if not inside(address) and "sites" not in design.incomplete:
                 yield Finding(path, f"{address} is in none of the site's prefixes", "add its prefix to the site")
-            elif home.prefixlen < 31 and address in (home.network_address, home.broadcast_address):
-                yield Finding(path, f"{address} is the network or broadcast address of {home}", "use one in between")
+            elif address in edges:
+                yield Finding(path, f"{address} is the network or broadcast address of {edges[address]}", "use one in between")
+
+
+def _membership(prefixes: tuple[IPv4Network, ...]) -> Callable[[IPv4Address], bool]:
+    """Whether an address is in one of many prefixes, found by bisection."""
+    ranges = sorted(collapse_addresses(prefixes))
+    starts = [prefix.network_address for prefix in ranges]
+
+    def inside(address: IPv4Address) -> bool:
+        place = bisect_right(starts, address)
+        return place > 0 and address in ranges[place - 1]
+
+    return inside
 
 
 CHECKS = (gateway_homes, gateway_public_addresses, kinds, hosts)

@@ -71,7 +71,7 @@ def peered_vnets(design: Design) -> Iterator[Finding]:
 
 
 def _overlap(design: Design, vnet: str, inner: Labelled, outer: Labelled) -> Finding:
-    late, early = sorted((inner[1], outer[1]), key=list(design.vnets).index, reverse=True)
+    late, early = sorted((inner[1], outer[1]), key=design.vnet_order.__getitem__, reverse=True)
     path = f"{design.vnet_paths[late]}.address_space"
     if vnet in (inner[1], outer[1]):
         message = f"{inner[0]} overlaps {outer[0]}: {late} and {early} are peered (Azure: VnetAddressSpacesOverlap)"
