@@ -46,6 +46,11 @@ def test_every_subnet_is_in_exactly_one_domain(subnets: list[str], swapped: bool
     assert len({domain.id for domain in domains(made)}) == len(domains(made))
 
 
+def test_of_a_subnet_in_two_route_tables_the_first_counts() -> None:
+    tables = with_tables(a={"subnets": ["spoke11/workload"]}, b={"subnets": ["spoke11/workload"]})
+    assert [domain.route_table for domain in domains(topology(tables)) if domain.vnet == "spoke11"] == ["a"]
+
+
 def test_a_vnet_without_subnets_has_no_domain() -> None:
     design = two_regions()
     design["regions"]["region1"]["vnets"]["empty"] = {"address_space": ["10.99.0.0/16"]}
