@@ -181,7 +181,7 @@ def _move(action: Move) -> list[Any]:
 
 def _output(action: Output) -> list[Any]:
     # Without this a packet that leaves by the port it came in on is dropped in silence, and a loop looks like a drop.
-    ingress = parser.NXActionRegLoad2(dst="in_port_nxm", value=0)
+    ingress = parser.NXActionRegLoad(ofs_nbits=nicira_ext.ofs_nbits(0, 15), dst="in_port_nxm", value=0)
     return [ingress, parser.OFPActionOutput(action.port)]
 
 

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from testbed.plan.openflow import Flow, Group, ToGroup
-from testbed.plan.pipeline import SLOTS
+from testbed.plan.openflow import Flow, Group
+from testbed.plan.pipeline import REG_SET
+
+MAX_GROUP = 0x7FFFFFFF
+"""The highest number of a group that is not a load balancer's."""
 
 FlowKey = tuple[int, int, tuple[tuple[str, int | str], ...]]
 
@@ -44,15 +47,22 @@ Operations = dict[str, list[Operation]]
 def order(operation: Operation) -> int:
     """Where an operation stands in a batch: what is pointed at comes before what points at it, and goes after it.
 
-    Slots before the groups that resubmit to them, groups before the groups and flows that name them, deletions last.
+    A set of next hops is its members (flows by `REG_SET`) and then its group; load balancers' sets come first, as they may be
+    members of others; then the flows that point at groups; deletions the other way round.
     """
-    if isinstance(operation, PutFlow):
-        return 0 if operation.flow.table == SLOTS.id else 3
+    if isinstance(operation, PutFlow | DropFlow):
+        number = next((int(value) for field, value in operation.flow.match if field == REG_SET), None)
+        if number is None:
+            return 4 if isinstance(operation, PutFlow) else 5
+        return (0 if _balances(number) else 2) if isinstance(operation, PutFlow) else 6
     if isinstance(operation, PutGroup):
-        return 2 if any(isinstance(action, ToGroup) for action in operation.group.actions) else 1
-    if isinstance(operation, DropFlow):
-        return 5 if operation.flow.table == SLOTS.id else 4
-    return 6
+        return 1 if _balances(operation.group.id) else 3
+    return 7
+
+
+def _balances(number: int) -> bool:
+    """Whether a set of next hops is a load balancer's: `groups` numbers these above all others."""
+    return number > MAX_GROUP
 
 
 class Table:
