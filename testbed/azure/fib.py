@@ -5,13 +5,13 @@ A kernel route beats a BGP route of the same prefix: zebra gives it distance 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
 from testbed.azure.bgp import Candidate, Outcome
 from testbed.azure.lookup import PrefixMap
-from testbed.azure.networks import Layout, link_addresses, nva_nics, tunnel_name
+from testbed.azure.networks import EXPRESSROUTE, Layout, nva_nics, tunnel_name
 from testbed.azure.nva_policy import OVERLAY
 from testbed.azure.types import Address, Prefix
 from testbed.model.addresses import GATEWAY_SUBNET, ROUTE_SERVER_SUBNET, subnet_of
@@ -42,7 +42,9 @@ HERE = (FibHop(LOCAL),)
 
 def kernel_routes(topology: Topology, layout: Layout, node: str) -> Routes:
     """The routes of a node that do not come from BGP. Raises KeyError when there is no such node with routes of its own."""
-    routes = {**_links(layout, node), **_tunnels(topology, node)}
+    if (host := _host(topology, node)) is not None:
+        return host
+    routes = {**_links(layout, node), **_tunnels(topology, layout, node)}
     if node in topology.nvas:
         routes |= _nva(topology, node)
     elif node in topology.vms:
@@ -50,7 +52,7 @@ def kernel_routes(topology: Topology, layout: Layout, node: str) -> Routes:
     elif node in layout.speakers:
         routes |= _instance(topology, layout, node)
     elif node in topology.sites:
-        routes |= _site(topology, node)
+        routes |= _site(topology, layout, node)
     elif node not in layout.network.routers:
         raise KeyError(node)
     return routes
@@ -115,16 +117,36 @@ def _instance(topology: Topology, layout: Layout, node: str) -> Routes:
     return routes | dict.fromkeys(layout.network.routers[node].originates, routes[DEFAULT])
 
 
-def _site(topology: Topology, node: str) -> Routes:
-    """A customer edge: its own networks, and over its own Internet line the public addresses it has tunnels with (E9)."""
+def _host(topology: Topology, node: str) -> Routes | None:
+    """A host of a site: everything to the customer edge."""
+    for name, site in topology.sites.items():
+        if node in site.hosts:
+            return {DEFAULT: (FibHop(name),), f"{site.hosts[node]}/32": HERE}
+    return None
+
+
+def _site(topology: Topology, layout: Layout, node: str) -> Routes:
+    """A customer edge: its own networks, and the remote ends of its tunnels, which what it learns inside them must not cover:
+    private ones over its circuits, public ones over its own Internet line (E9).
+    """
     site = topology.sites[node]
     routes: Routes = dict.fromkeys((str(prefix) for prefix in (*site.prefixes, *site.loopbacks)), HERE)
+    routes |= {f"{address}/32": (FibHop(host),) for host, address in site.hosts.items()}
     for name in site.connections:
         routes |= {f"{address}/32": (FibHop(INTERNET),) for address in topology.gateways[name].public_ips}
-    public = [tunnel for tunnel in topology.tunnels if node in tunnel.between and tunnel.over == "public"]
-    for tunnel in public:
-        routes |= {f"{address}/32": (FibHop(INTERNET),) for address in outer_addresses(topology, tunnel) if address != str(site.public_ip)}
+    circuits = tuple(_circuit_hops(layout, node))
+    for tunnel in (each for each in topology.tunnels if node in each.between):
+        way = (FibHop(INTERNET),) if tunnel.over == "public" else circuits
+        remote = outer_addresses(topology, tunnel)[1 - tunnel.between.index(node)]
+        if way and remote:
+            routes[f"{remote}/32"] = way
     return routes if site.public_ip is None else routes | {f"{site.public_ip}/32": HERE}
+
+
+def _circuit_hops(layout: Layout, site: str) -> Iterator[FibHop]:
+    for adjacency in layout.network.adjacencies:
+        if adjacency.kind == EXPRESSROUTE and adjacency.b.router == site:
+            yield FibHop(adjacency.device, adjacency.a.address)
 
 
 def outer_addresses(topology: Topology, tunnel: Tunnel) -> tuple[Address, Address]:
@@ -152,14 +174,12 @@ def _remote_ends(topology: Topology, node: str) -> list[Address]:
     return [address for address in ends if address]
 
 
-def _tunnels(topology: Topology, node: str) -> Routes:
+def _tunnels(topology: Topology, layout: Layout, node: str) -> Routes:
     """The /31 inside each tunnel of the node."""
     routes: Routes = {}
-    addresses = link_addresses(topology)
     for number, tunnel in enumerate(topology.tunnels):
-        if node in tunnel.between and ("tunnel", str(number)) in addresses:
-            own = tunnel.between.index(node)
-            routes |= _link(addresses["tunnel", str(number)], own, tunnel_name(tunnel))
+        if node in tunnel.between:
+            routes |= _link(layout.links["tunnel", str(number)], tunnel.between.index(node), tunnel_name(tunnel))
     return routes
 
 

@@ -1,14 +1,14 @@
 """Which BGP sessions a design has, between whom, and with which policies: the topology as a `bgp.Network`.
 
 Azure's side is by the rules (RS3, RS7, RS13, GW2-GW5); what NVAs send is in `nva_policy`. A site is a plain eBGP router that
-passes on what it learned, as customer edges do by default; a circuit for which it says what to ``advertise`` is transport for
-tunnels only (GW6): nothing learned there goes elsewhere, and routes learned in tunnels are preferred.
+passes on what it learned, as customer edges do by default, though nothing back into the circuit it came from. A circuit for which
+it says what to ``advertise`` is transport for tunnels only (GW6): nothing learned there goes elsewhere, and routes learned in
+tunnels are preferred.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Network
 from itertools import islice
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ from testbed.azure.lookup import covers
 from testbed.azure.nva_policy import OVERLAY, ROUTE_SERVER, SITE, UNDERLAY
 from testbed.azure.peering import Connections
 from testbed.azure.types import Address, Hub, Prefix, Session, Speaker
+from testbed.errors import InputError
 from testbed.model.addresses import subnet_of
 from testbed.model.topology import ExtraNic, Nva, Site, SiteCircuit, Topology, Tunnel
 
@@ -32,12 +33,18 @@ MSEES = (0, 1)
 PREFERRED = 200
 
 
+Links = Mapping[tuple[str, str], tuple[Address, Address]]
+
+
 class Layout(Struct, frozen=True):
-    """The BGP side of a design. ``speakers`` are Azure's instances by node name; ``unmodelled`` NVAs with the reason."""
+    """The BGP side of a design. ``speakers`` are Azure's instances by node name; ``unmodelled`` NVAs with the reason;
+    ``links`` the addresses of all links outside the VNets (see `link_addresses`).
+    """
 
     network: Network
     speakers: Mapping[str, Speaker]
     unmodelled: Mapping[str, str]
+    links: Links
 
     def sessions(self) -> Iterator[tuple[int, Session]]:
         """Each session of an Azure-side speaker with the flow that leads to it; the flow away from it is that number XOR 1."""
@@ -58,10 +65,11 @@ def layout(topology: Topology, hubs: Iterable[Hub], connected: Connections) -> L
         if nva.frr_config is not None
     }
     routers = {router.name: router for router in _routers(topology, hubs)}
-    work = _Builder(topology, connected, unmodelled, link_addresses(topology))
+    links = link_addresses(topology)
+    work = _Builder(topology, connected, unmodelled, links)
     adjacencies = [adjacency for hub in hubs for adjacency in work.of_hub(hub)]
     adjacencies += [*work.tunnels(), *work.underlay(), *work.connections(hubs), *work.circuits(hubs)]
-    return Layout(Network(routers, tuple(adjacencies)), speakers, unmodelled)
+    return Layout(Network(routers, tuple(adjacencies)), speakers, unmodelled, links)
 
 
 def instance_name(speaker: Speaker) -> str:
@@ -86,11 +94,11 @@ def nva_nics(name: str, nva: Nva) -> Iterator[tuple[str, Nva | ExtraNic]]:
         yield f"{name}/{nic.name}", nic
 
 
-def link_addresses(topology: Topology) -> Mapping[tuple[str, str], tuple[Address, Address]]:
+def link_addresses(topology: Topology) -> Links:
     """The /31 of each link outside the VNets, by a name of the link and of its kind, from the overlay pool in this order.
 
     Tunnels (``("tunnel", its place in the topology)``), VPN connections (``("vpn", GATEWAY-INSTANCE SITE)``: the gateway's end
-    first), circuits (``("circuit", GATEWAY-INSTANCE MSEE)`` and ``("circuit", MSEE SITE)``).
+    first), circuits (``("circuit", GATEWAY-INSTANCE MSEE)`` and ``("circuit", MSEE SITE)``). Raises InputError when there are too few.
     """
     keys = [("tunnel", str(number)) for number in range(len(topology.tunnels))]
     for site_name, site in topology.sites.items():
@@ -100,12 +108,11 @@ def link_addresses(topology: Topology) -> Mapping[tuple[str, str], tuple[Address
             msee = msee_name(name, number)
             keys += [("circuit", f"{gateway}-{instance} {msee}") for gateway in circuit.gateways for instance in (0, 1)]
             keys += [("circuit", f"{msee} {site_name}") for site_name, site in topology.sites.items() if name in site.circuits]
-    return dict(zip(keys, _pairs(topology.overlay_pool), strict=False))
-
-
-def _pairs(pool: IPv4Network) -> Iterator[tuple[Address, Address]]:
-    for network in islice(pool.subnets(new_prefix=31), pool.num_addresses // 2):
-        yield str(network[0]), str(network[1])
+    pool = topology.overlay_pool
+    if 2 * len(keys) > pool.num_addresses:
+        raise InputError(f"overlay_pool: {pool} is too small for {len(keys)} tunnels, connections and circuits", "use a larger network")
+    pairs = islice(pool.subnets(new_prefix=31), len(keys)) if keys else ()
+    return {key: (str(pair[0]), str(pair[1])) for key, pair in zip(keys, pairs, strict=True)}
 
 
 def _routers(topology: Topology, hubs: Iterable[Hub]) -> Iterator[Router]:
@@ -154,7 +161,7 @@ class _Builder:
         topology: Topology,
         connected: Connections,
         unmodelled: Mapping[str, str],
-        links: Mapping[tuple[str, str], tuple[Address, Address]],
+        links: Links,
     ) -> None:
         self._topology = topology
         self._connected = connected
@@ -205,7 +212,7 @@ class _Builder:
         """BGP inside the tunnels."""
         for number, tunnel in enumerate(self._topology.tunnels):
             if tunnel.bgp:
-                addresses = self._links.get(("tunnel", str(number)), ("0.0.0.0", "0.0.0.0"))
+                addresses = self._links[("tunnel", str(number))]
                 a, b = tunnel.between
                 yield Adjacency(
                     OVERLAY,
@@ -254,7 +261,7 @@ class _Builder:
             for speaker in (each for each in hub.speakers if each.kind == VPN):
                 for name, site in self._topology.sites.items():
                     if speaker.server in site.connections:
-                        near, far = self._links.get(("vpn", f"{instance_name(speaker)} {name}"), ("0.0.0.0", "0.0.0.0"))
+                        near, far = self._links[("vpn", f"{instance_name(speaker)} {name}")]
                         exports = Exports(frozenset({LOCAL, ROUTE_SERVER, SITE}), deny=frozenset({DEFAULT_ROUTE}))
                         gateway = End(instance_name(speaker), near, SITE, Imports(_preference(hub, VPN)), exports)
                         yield Adjacency(VPN, gateway, _site_end(name, site, far, GATEWAY), device=f"{instance_name(speaker)}-{name}")
@@ -274,7 +281,7 @@ class _Builder:
 
     def _gateway_on_circuit(self, hub: Hub, speaker: Speaker, msee: str) -> Adjacency:
         """The MSEE tells a gateway of sites and of other gateways; the latter drops out by 65515 in the path (GW5)."""
-        near, far = self._links.get(("circuit", f"{instance_name(speaker)} {msee}"), ("0.0.0.0", "0.0.0.0"))
+        near, far = self._links[("circuit", f"{instance_name(speaker)} {msee}")]
         exports = Exports(frozenset({LOCAL, ROUTE_SERVER}))
         gateway = End(instance_name(speaker), near, MSEE, Imports(_preference(hub, EXPRESSROUTE)), exports)
         edge = End(msee, far, GATEWAY, Imports(allow_own_as=True), Exports(frozenset({SITE, GATEWAY})))
@@ -282,12 +289,12 @@ class _Builder:
 
     def _site_on_circuit(self, circuit: str, msee: str, name: str, site: Site) -> Adjacency:
         """GW3: the MSEE accepts paths with its own ASN, and strips private ASNs towards on-premises."""
-        near, far = self._links.get(("circuit", f"{msee} {name}"), ("0.0.0.0", "0.0.0.0"))
+        near, far = self._links[("circuit", f"{msee} {name}")]
         edge = End(msee, near, SITE, Imports(allow_own_as=True), Exports(frozenset({GATEWAY}), remove_private=True))
         settings = site_circuits(site)[circuit]
         prepend = settings.prepend if "prepend" in settings.model_fields_set else site.prepend
         if settings.advertise is None:
-            customer = _site_end(name, site, far, MSEE, prepend)
+            customer = _site_end(name, site, far, _on_circuit(circuit), prepend)
         else:
             only = frozenset(map(str, settings.advertise))
             customer = End(name, far, TRANSPORT, Imports(), Exports(frozenset({LOCAL}), only=only, prepend=prepend))
@@ -308,12 +315,18 @@ def _with_gateway(hub: Hub, speaker: Speaker, gateway: Speaker) -> Adjacency:
     )
 
 
+def _on_circuit(circuit: str) -> str:
+    """What the MSEEs of a circuit are to a site."""
+    return f"{MSEE}:{circuit}"
+
+
 def _site_end(name: str, site: Site, address: Address, role: str, prepend: int | None = None) -> End:
     """A site's end of a session; ``role`` is what its neighbour is to it. Its loopbacks go on links, not into tunnels."""
-    transport = any(settings.advertise is not None for settings in site_circuits(site).values())
+    circuits = site_circuits(site)
+    transport = any(settings.advertise is not None for settings in circuits.values())
     own = (*site.prefixes, *(() if role == NVA else site.loopbacks))
     exports = Exports(
-        frozenset({LOCAL, NVA, GATEWAY, MSEE}),
+        sources=frozenset({LOCAL, NVA, GATEWAY, *map(_on_circuit, circuits)}) - ({role} if role.startswith(MSEE) else set()),
         only=frozenset(map(str, own)),
         prepend=site.prepend if prepend is None else prepend,
     )
