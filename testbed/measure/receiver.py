@@ -107,16 +107,19 @@ def collect(watches: list[Watch], inward: IO[bytes], grace: float) -> None:
     """Take everything until stdin says stop, and then until nothing came for ``grace`` seconds."""
     batch = ReceiveBatch()
     stopped = last = 0.0
-    while True:
-        arrived = [watch.drain(batch) for watch in watches]
-        now = time.monotonic()
-        if stopped:
-            last = now if any(arrived) else last
-            if now - last >= grace or now - stopped >= grace * _LONGEST_GRACE:
-                return
-        ready = select.select([] if stopped else [inward], [], [], _NAP)[0]
-        if ready:
-            stopped = last = time.monotonic()
+    with select.epoll() as taps:
+        by_descriptor = {watch.tap.fileno(): watch for watch in watches}
+        for descriptor in by_descriptor:
+            taps.register(descriptor, select.EPOLLIN)
+        while True:
+            arrived = [by_descriptor[descriptor].drain(batch) for descriptor, _ in taps.poll(0)]
+            now = time.monotonic()
+            if stopped:
+                last = now if any(arrived) else last
+                if now - last >= grace or now - stopped >= grace * _LONGEST_GRACE:
+                    return
+            if select.select([] if stopped else [inward], [], [], _NAP)[0]:
+                stopped = last = time.monotonic()
 
 
 def serve(inward: IO[bytes], outward: IO[bytes]) -> None:

@@ -36,6 +36,7 @@ T = TypeVar("T")
 PORT = 33998
 _SIOCGIFHWADDR = 0x8927
 _LEAD = 20_000_000  # ns from the word go to the first packet
+_URGENT = 20_000  # packets/s up to which the sender may go before everything else: it then takes a fraction of a core
 _ENDING = 30.0  # seconds that a probe process has for its report
 
 
@@ -179,7 +180,7 @@ class Streams:
 
     All ``flows`` run at ``rate`` packets/s each, taking turns; with ``count`` they end by themselves after so many packets each (leaving
     waits for that), without it when the block is left. ``realtime`` gives the sender a real-time priority, which keeps its pace on a busy
-    machine; leave it off where the most packets/s are asked for, since the datapath must get its share. ``grace``: seconds without a
+    machine: by default up to 20,000 packets/s of all flows, since at more the datapath must get its share. ``grace``: seconds without a
     packet after which no straggler is expected any more, more than the longest way takes. ``own``: pids of the lab, whose CPU use, and that
     of their descendants, is not foreign. Raises LabError when a place is not there.
     """
@@ -191,14 +192,15 @@ class Streams:
         *,
         rate: float = 1000.0,
         count: int = 0,
-        realtime: bool = True,
+        realtime: bool | None = None,
         grace: float = 0.2,
         own: Collection[int] = (),
     ) -> None:
         self._flows, self._places = tuple(flows), tuple(places)
         self._rate, self._grace, self._own = rate, grace, own
         lanes = tuple(Lane(flow.number, flow.namespace, flow.device, flow.frame()) for flow in flows)
-        self._order = SendOrder(lanes, rate, count, realtime)
+        urgent = rate * len(lanes) <= _URGENT if realtime is None else realtime
+        self._order = SendOrder(lanes, rate, count, urgent)
         self._probes: list[_Probe] = []
 
     def __enter__(self) -> Streams:
