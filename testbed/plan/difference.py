@@ -36,7 +36,7 @@ def _change(old: Node, new: Node) -> NodeChange:
 def bgpd_commands(old: str, new: str) -> tuple[str, ...]:
     """The commands that turn one of our own rendered bgpd configurations into another; removals come first.
 
-    Both texts are indented by one space a level, as FRR prints them. A line that is gone is undone by ``no``; a block that is gone as a whole.
+    Both texts are indented by one space a level, as FRR prints them. What is gone is undone by ``no``, a block as a whole.
     """
     before, after = list(_lines(old)), list(_lines(new))
     gone = [entry for entry in before if entry not in set(after)]
