@@ -37,6 +37,7 @@ LOG = logging.getLogger("controller")
 ADDRESS, PORT = "127.0.0.1", 6653
 ASK_TIMEOUT = 20.0
 _SEND_TIMEOUT = 30.0
+_THREAD_SWITCH = 0.001  # seconds; Python's 5 ms would delay os-ken's threads while prefixes are worked through
 
 
 class Ask(msgspec.Struct):
@@ -128,6 +129,7 @@ class Process:
             os._exit(status)  # os-ken's threads wait for connections for ever
 
     def _start(self) -> None:
+        sys.setswitchinterval(_THREAD_SWITCH)
         self._engine.journal.write("controller-start", pid=os.getpid())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._inbox.put(Quit()))

@@ -23,8 +23,14 @@ from testbed.controller.tables import Operations
 from testbed.plan.fabric_index import FabricIndex
 from testbed.plan.types import Plan
 
+URGENT = "next-hops"
+"""The batch that takes dead next hops out of their groups, by its name in the journal."""
+
 RESYNC_BUDGET = 3.0
 """Seconds after the start within which every speaker should have reported in full; then the rest goes without it."""
+
+BREATHER = 0.05
+"""Seconds at most for which the moving of prefixes waits until rewritten groups are in force: the traffic is saved by the groups."""
 
 CHUNK = 250
 """Prefixes programmed at a time: a session's end waits for no more than that."""
@@ -88,6 +94,7 @@ class Engine:
         self.synced: dict[Speaker, bool] = dict.fromkeys(reporting_speakers(plan), False)
         self.bmp_errors = 0
         self._dirty: dict[str, dict[Prefix, None]] = {}
+        self._hold = 0.0
 
     def take(self, notices: Sequence[Notice | SwitchNotice], now: float) -> None:
         """What stations and switches reported since the last time, all of it: one decision for the whole batch."""
@@ -103,7 +110,7 @@ class Engine:
 
     def work(self, now: float) -> bool:
         """Program the next prefixes that wait; gives back whether more is waiting."""
-        if not self.settled or not self._dirty:
+        if not self.settled or not self._dirty or self._holds(now):
             return False
         hub, waiting = next(iter(self._dirty.items()))
         chunk = list(waiting)[:CHUNK]
@@ -125,7 +132,13 @@ class Engine:
 
     def deadline(self) -> float | None:
         """When `take` should be called at the latest, even with nothing to report."""
-        return None if self.settled else self.started + RESYNC_BUDGET
+        if not self.settled:
+            return self.started + RESYNC_BUDGET
+        return self._hold if self._dirty else None
+
+    def _holds(self, now: float) -> bool:
+        """Whether groups that were rewritten are still on their way to a switch."""
+        return now < self._hold and any(URGENT in switch.outstanding for switch in self.switches.values())
 
     @property
     def waiting(self) -> int:
@@ -202,7 +215,8 @@ class Engine:
     def _decide(self, events: Sequence[Event], now: float) -> None:
         self.state, changes = brain.step(self.state, events, now)
         if changes.liveness and self.settled:
-            self._send(self.programmer.urgent(self.state, changes.liveness), "next-hops", now)
+            self._send(self.programmer.urgent(self.state, changes.liveness), URGENT, now)
+            self._hold = time.monotonic() + BREATHER
         for hub, prefixes in changes.prefixes().items():
             self._dirty.setdefault(hub, {}).update(dict.fromkeys(prefixes))
         self.journal.write("decided", events=len(events), prefixes=self.waiting, ms=round((time.monotonic() - now) * 1000, 3))

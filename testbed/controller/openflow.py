@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +26,7 @@ _BITS = {"eth_src": 48, "eth_dst": 48, "arp_sha": 48, "arp_tha": 48, "arp_op": 1
 _XID = struct.Struct("!I")
 _COOKIE = struct.Struct("!Q")
 _XID_OFFSET, _COOKIE_OFFSET = 4, 8
+_MARK = 0x80000000
 
 parser: Any = ofproto_v1_3_parser
 DATAPATH: Any = ProtocolDesc(ofp.OFP_VERSION)
@@ -33,10 +34,20 @@ DATAPATH: Any = ProtocolDesc(ofp.OFP_VERSION)
 
 
 class _Template(Struct, frozen=True):
-    """A serialised flow mod, and where in it the destination address stands (0: nowhere)."""
+    """A serialised message, and where in it the values stand that differ from one flow to the next (four bytes each)."""
 
     data: bytes
-    address_at: int
+    holes: tuple[int, ...]
+
+    def filled(self, values: Sequence[bytes], xid: int, cookie: int | None = None) -> bytes:
+        """The message with these values, transaction number and (flow mods only) cookie."""
+        data = bytearray(self.data)
+        _XID.pack_into(data, _XID_OFFSET, xid)
+        if cookie is not None:
+            _COOKIE.pack_into(data, _COOKIE_OFFSET, cookie)
+        for at, value in zip(self.holes, values, strict=True):
+            data[at : at + 4] = value
+        return bytes(data)
 
 
 def serialise(message: Any, xid: int) -> bytes:
@@ -58,10 +69,8 @@ def delete_flow(flow: Flow, xid: int) -> bytes:
 
 def put_group(group: Group, xid: int) -> bytes:
     """Add a group, or replace it."""
-    kind, buckets = ofp.OFPGT_ALL, []
-    if group.actions:
-        kind, buckets = ofp.OFPGT_INDIRECT, [parser.OFPBucket(actions=_actions(group.actions))]
-    return serialise(parser.OFPGroupMod(DATAPATH, _GROUP_ADD_OR_MODIFY, kind, group.id, buckets), xid)
+    _, actions, values = _blanked((), group.actions)
+    return _group_template(actions).filled([_XID.pack(group.id), *values], xid)
 
 
 def delete_group(number: int, xid: int) -> bytes:
@@ -98,46 +107,75 @@ def _delete_by_cookie(cookie: int, mask: int, xid: int) -> bytes:
 
 
 def _flow_mod(flow: Flow, actions: tuple[Action, ...], goto: int | None, command: int, cookie: int, xid: int) -> bytes:
-    address, shape = _split(flow.match)
-    template = _template(flow.table, flow.priority, shape, actions, goto, command)
-    data = bytearray(template.data)
-    _XID.pack_into(data, _XID_OFFSET, xid)
-    _COOKIE.pack_into(data, _COOKIE_OFFSET, cookie)
-    if template.address_at:
-        data[template.address_at : template.address_at + 4] = address
-    return bytes(data)
+    match, actions, values = _blanked(flow.match, actions)
+    return _flow_template(flow.table, flow.priority, match, actions, goto, command).filled(values, xid, cookie)
 
 
 Match = tuple[tuple[str, Value], ...]
+_Blanked = tuple[Match, tuple[Action, ...], list[bytes]]
 
 
-def _split(match: Match) -> tuple[bytes, Match]:
-    """The destination address as bytes, and the match with that address zeroed: what thousands of routes have in common."""
-    if not match or match[-1][0] != "ipv4_dst":
-        return b"", match
-    address, _, length = str(match[-1][1]).partition("/")
-    return socket.inet_aton(address), (*match[:-1], ("ipv4_dst", f"0.0.0.0/{length}" if length else "0.0.0.0"))
+def _blanked(match: Match, actions: tuple[Action, ...], mark: int = -1) -> _Blanked:
+    """Match and actions with a 0 for each value that differs from route to route, and those values.
+
+    They are registers, the destination address and group numbers. ``mark`` is the position of one of them that gets its
+    first bit set instead: where two serialised messages differ then, that value stands.
+    """
+    values: list[bytes] = []
+    fields: list[tuple[str, Value]] = []
+    for name, value in match:
+        if name.startswith("reg") and isinstance(value, int):
+            fields.append((name, _MARK if len(values) == mark else 0))
+            values.append(_XID.pack(value))
+        elif name == "ipv4_dst":
+            address, slash, length = str(value).partition("/")
+            fields.append((name, f"{'128' if len(values) == mark else '0'}.0.0.0{slash}{length}"))
+            values.append(socket.inet_aton(address))
+        else:
+            fields.append((name, value))
+    return tuple(fields), tuple(_blank_action(action, values, mark) for action in actions), values
 
 
-@lru_cache(maxsize=65536)
-def _template(table: int, priority: int, match: Match, actions: tuple[Action, ...], goto: int | None, command: int) -> _Template:
-    fields = {name: _value(value) for name, value in match}
-    if match and match[-1][0] == "ipv4_dst":
-        zero, marked = (
-            _bare(table, priority, {**fields, "ipv4_dst": _mark(fields["ipv4_dst"], mark)}, actions, goto, command) for mark in (0, 1)
-        )
-        difference = next(index for index, (one, other) in enumerate(zip(zero, marked, strict=True)) if one != other)
-        return _Template(zero, difference)
-    return _Template(_bare(table, priority, fields, actions, goto, command), 0)
+def _blank_action(action: Action, values: list[bytes], mark: int) -> Action:
+    number = _MARK if len(values) == mark else 0
+    if isinstance(action, ToGroup):
+        values.append(_XID.pack(action.id))
+        return ToGroup(number)
+    if isinstance(action, SetField) and isinstance(action.value, int) and action.field.startswith("reg"):
+        values.append(_XID.pack(action.value))
+        return SetField(action.field, number)
+    return action
 
 
-def _mark(value: Any, mark: int) -> Any:
-    """The address with its first bit set or not: where the two serialised flows first differ, the address begins."""
-    address = "128.0.0.0" if mark else "0.0.0.0"
-    return (address, value[1]) if isinstance(value, tuple) else address
+def _hole(plain: bytes, marked: bytes) -> int:
+    """Where two messages first differ."""
+    return next(index for index, (one, other) in enumerate(zip(plain, marked, strict=True)) if one != other)
 
 
-def _bare(table: int, priority: int, fields: dict[str, Any], actions: tuple[Action, ...], goto: int | None, command: int) -> bytes:
+@lru_cache(maxsize=4096)
+def _flow_template(table: int, priority: int, match: Match, actions: tuple[Action, ...], goto: int | None, command: int) -> _Template:
+    plain = _serialised_flow(table, priority, match, actions, goto, command)
+    count = len(_blanked(match, actions)[2])
+    marked = (_blanked(match, actions, position)[:2] for position in range(count))
+    return _Template(plain, tuple(_hole(plain, _serialised_flow(table, priority, *each, goto, command)) for each in marked))
+
+
+@lru_cache(maxsize=1024)
+def _group_template(actions: tuple[Action, ...]) -> _Template:
+    plain = _serialised_group(0, actions)
+    count = len(_blanked((), actions)[2])
+    marked = (_serialised_group(0, _blanked((), actions, position)[1]) for position in range(count))
+    return _Template(plain, (_hole(plain, _serialised_group(_MARK, actions)), *(_hole(plain, each) for each in marked)))
+
+
+def _serialised_group(number: int, actions: tuple[Action, ...]) -> bytes:
+    kind, buckets = ofp.OFPGT_ALL, []
+    if actions:
+        kind, buckets = ofp.OFPGT_INDIRECT, [parser.OFPBucket(actions=_actions(actions))]
+    return serialise(parser.OFPGroupMod(DATAPATH, _GROUP_ADD_OR_MODIFY, kind, number, buckets), 0)
+
+
+def _serialised_flow(table: int, priority: int, match: Match, actions: tuple[Action, ...], goto: int | None, command: int) -> bytes:
     instructions = []
     if actions:
         instructions.append(parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, _actions(actions)))
@@ -150,7 +188,7 @@ def _bare(table: int, priority: int, fields: dict[str, Any], actions: tuple[Acti
         priority=priority,
         out_port=ofp.OFPP_ANY,
         out_group=ofp.OFPG_ANY,
-        match=parser.OFPMatch(**fields),
+        match=parser.OFPMatch(**{name: _value(value) for name, value in match}),
         instructions=instructions,
     )
     return serialise(message, 0)

@@ -59,6 +59,11 @@ class Switch:
         """Batches sent and not acknowledged yet."""
         return len(self._waiting)
 
+    @property
+    def outstanding(self) -> set[str]:
+        """What those batches are."""
+        return {what for what, _ in self._waiting.values()}
+
     def connect(self, send: Send, epoch: int, table: Table, now: float) -> None:
         """The switch is there: send it all it should hold."""
         self.connected, self.swept = True, False
