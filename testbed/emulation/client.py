@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -51,6 +52,8 @@ class LabClient:
         except (ConnectionRefusedError, FileNotFoundError):
             adopt(self.lab)
             return rpc.call(self.paths.labd_socket, method, target, parameters, timeout)
+        except (ConnectionResetError, http.client.RemoteDisconnected) as error:
+            raise LabError(f"labd of lab {self.lab} died at {method} {target}", "say it again: another labd takes the lab on") from error
 
     def status(self) -> dict[str, Any]:
         """labd's status (see `labd.Service.status`)."""

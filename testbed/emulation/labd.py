@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from testbed import rpc
-from testbed.emulation import changes, openvswitch, ovsdb, syscalls
+from testbed.emulation import changes, readiness, syscalls
 from testbed.emulation.daemons import LAB, Running, Startup, find, launch
 from testbed.emulation.lab import Lab
 from testbed.emulation.lock import LabLock
@@ -252,11 +252,7 @@ class Service:
     def _disconnected(self) -> list[str]:
         if not self.lab.with_controller:
             return []
-        try:
-            with ovsdb.Connection(openvswitch.database_socket(self.lab.paths)) as connection:
-                connected = openvswitch.connected_bridges(connection)
-        except (OSError, TestbedError):
-            connected = frozenset()
+        connected = readiness.connected_bridges(self.lab.paths)
         return [bridge.vnet for bridge in self.lab.plan.bridges if bridge.id not in connected]
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from testbed.emulation import fabric, netns, openvswitch, ovsdb
+from testbed.emulation import fabric, netns, openvswitch, readiness
 from testbed.emulation.paths import LabPaths
 from testbed.plan.types import PeeringLink, Plan, Wire
 
@@ -136,8 +136,7 @@ class LabSwitch(LabNode, OVSSwitch):  # type: ignore[misc]
 
     def connected(self) -> bool:
         """Whether the bridge is connected to the controller."""
-        with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
-            return self.bridge in openvswitch.connected_bridges(connection)
+        return self.bridge in readiness.connected_bridges(self.paths)
 
     def start(self, controllers: list[Any]) -> None:
         """Nothing: all bridges are made in one transaction, with the controller as their only owner."""

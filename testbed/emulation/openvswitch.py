@@ -189,9 +189,3 @@ def check_ports(connection: ovsdb.Connection, plan: Plan) -> None:
         if row is None or row["ofport"] != number:
             reason = row["error"] if row and isinstance(row["error"], str) else f"OpenFlow number {row['ofport'] if row else 'none'}"
             raise LabError(f"port {name} is not on its switch as number {number}: {reason}", "see log/lab.ovs-vswitchd.log of the lab")
-
-
-def connected_bridges(connection: ovsdb.Connection) -> frozenset[str]:
-    """The ids of the bridges that are connected to the controller."""
-    rows = connection.select("Controller", ["external_ids", "is_connected"])
-    return frozenset(ovsdb.from_map(row["external_ids"])["bridge"] for row in rows if row["is_connected"])

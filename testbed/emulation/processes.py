@@ -23,12 +23,16 @@ class Identity:
 
 
 def identity(pid: int) -> Identity | None:
-    """The identity of the process that has this pid now; None when there is none or only its zombie."""
+    """The identity of the process that has this pid now; None when there is none or only its zombie.
+
+    The first thread of a killed process may be a zombie while the others still hold its files and sockets: that one is there.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else Identity(pid, int(fields[19]))
+    ended = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
+    return None if ended else Identity(pid, int(fields[19]))
 
 
 def alive(process: Identity) -> bool:

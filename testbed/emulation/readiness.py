@@ -113,6 +113,15 @@ def controller(paths: LabPaths) -> str | None:
     return f"controller: {status.get('reason') or 'not ready'}"
 
 
+def connected_bridges(paths: LabPaths) -> frozenset[str]:
+    """The ids of the bridges that talk to the controller, as it says itself: Open vSwitch's database learns of it 5 s later."""
+    try:
+        status = rpc.call(paths.controller_socket, "GET", "/status", timeout=5.0)
+    except (OSError, TestbedError):
+        return frozenset()
+    return frozenset(switch["bridge"] for switch in status["switches"] if switch["connected"])
+
+
 def programmed(paths: LabPaths) -> str | None:
     """None when every switch has acknowledged all that the controller sent so far, else which has not."""
     try:

@@ -15,7 +15,10 @@ _WARNING = 1
 
 
 class Vty:
-    """A conversation with one daemon (``{dir}/bgpd.vty``); use it as a context manager. Raises OSError when nobody listens."""
+    """A conversation with one daemon (``{dir}/bgpd.vty``); use it as a context manager.
+
+    Raises OSError when nobody listens, LabError when the daemon hangs up.
+    """
 
     def __init__(self, path: Path, timeout: float = 5.0) -> None:
         self.path = path
@@ -23,12 +26,12 @@ class Vty:
         self._socket.settimeout(timeout)
         try:
             self._socket.connect(str(path))
-        except OSError:
+            self.run("enable")
+        except BaseException:
             self._socket.close()
             raise
 
     def __enter__(self) -> Vty:
-        self.run("enable")
         return self
 
     def __exit__(self, *exception: object) -> None:

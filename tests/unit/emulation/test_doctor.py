@@ -1,0 +1,56 @@
+"""What findings mean for a plan; and that looking at this machine is quick and gives a remedy for every miss."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from testbed.emulation import doctor
+from testbed.emulation.doctor import Finding, capabilities
+from testbed.plan.types import Capabilities
+
+NAMES = ("esp", "tun", "libipsec", "openvswitch", "netem", "tbf")
+
+
+def findings(*able: str, tried: bool = True) -> list[Finding]:
+    return [Finding(name, name in able, "", tried=tried) for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ((), Capabilities("netdev", "none", netem=False, rate=False)),
+        (("tun", "libipsec", "tbf"), Capabilities("netdev", "libipsec", netem=False, rate=True)),
+        (("tun", "libipsec", "esp", "tbf", "netem", "openvswitch"), Capabilities("system", "kernel", netem=True, rate=True)),
+        (("tun", "tbf"), Capabilities("netdev", "none", netem=False, rate=True)),
+    ],
+)
+def test_capabilities_follow_the_findings(able: tuple[str, ...], expected: Capabilities) -> None:
+    assert capabilities(findings(*able)) == expected
+
+
+def test_what_was_not_tried_is_taken_as_on_a_plain_machine() -> None:
+    assert capabilities(findings(tried=False)) == Capabilities()
+
+
+def test_examining_is_quick_and_every_miss_has_a_remedy() -> None:
+    start = time.monotonic()
+    found = doctor.examine()
+    assert time.monotonic() - start < 2.0  # it takes some 40 ms; the machine may be busy
+    assert len({finding.name for finding in found}) == len(found)
+    assert [finding for finding in found if finding.tried and not finding.ok and not finding.remedy] == []
+
+
+def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PROGRAMS", (doctor.Program("no-such-program", "some-package", "testing"),))
+    first = doctor.examine()[0]
+    assert (first.ok, first.needed, first.remedy) == (False, True, "apt-get install some-package")
+
+
+def test_without_root_the_kernel_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    found = {finding.name: finding for finding in doctor.examine()}
+    assert not found["root"].ok
+    assert found["netem"].detail == "not tried: needs root"
+    assert not found["netem"].tried
