@@ -20,7 +20,7 @@ def find_frr_config(directory: Path, name: str) -> Path | None:
             path = (root / name).resolve()
             if path.is_file() and any(path.is_relative_to(each.resolve()) for each in roots):
                 return path
-        except (OSError, ValueError):  # a loop of links, a name too long, a null byte
+        except (OSError, ValueError, RuntimeError):  # a loop of links, a name too long, a null byte
             continue
     return None
 
