@@ -127,7 +127,7 @@ def trace(source: str, destination: str, lab: str | None, as_json: bool) -> int:
     return 0 if agree else 1
 
 
-@click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(name="exec", context_settings={"ignore_unknown_options": True})
 @click.argument("node")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @lab_option
@@ -138,7 +138,6 @@ def exec_(node: str, command: tuple[str, ...], lab: str | None) -> int:
     from testbed.emulation.enter import run_in_node
 
     found = client.the_lab(lab)
-    command = command[1:] if command[:1] == ("--",) else command
     return run_in_node(found.plan, found.paths, node, command or (os.environ.get("SHELL", "/bin/sh"),))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from testbed.measure.recorder import Frame
 
+_UDP = 17
+
 
 @cache
 def scapy() -> Any:
@@ -45,10 +47,9 @@ def headers(frame: Frame) -> tuple[Header, ...]:
     found = []
     while (ip := layer.getlayer(inet.IP)) is not None:
         found.append(Header(ip.src, ip.dst, ip.ttl, _carries(ip)))
-        layer = ip.payload
-        if layer.haslayer(inet.ICMP) or not layer.haslayer(scapy().vxlan.VXLAN):
+        if ip.proto != _UDP or (vxlan := ip.payload.payload).name != "VXLAN":
             break
-        layer = layer.getlayer(scapy().vxlan.VXLAN).payload
+        layer = vxlan.payload
     return tuple(found)
 
 
