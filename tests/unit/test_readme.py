@@ -46,7 +46,10 @@ class Example:
         if self.command[1:2] == ["setup"]:
             return True
         return (
-            subprocess.run(["bash", "-c", 'source "$0"; needs_root "$@"', ROOT / LAUNCHER, *self.command[1:]], check=False).returncode == 0
+            subprocess.run(
+                ["bash", "-c", 'source "$1"; shift; needs_root "$@"', "-", ROOT / LAUNCHER, *self.command[1:]], check=False
+            ).returncode
+            == 0
         )
 
 
