@@ -112,12 +112,14 @@ def cpu_use(before: CpuReading, after: CpuReading, own: Collection[int], names: 
             used.append(ProcessUse(key[0], (names or {}).get(key[0], name), spent / seconds, key[0] in own or name.startswith("ksoftirqd")))
     busy, interrupts = (after.busy - before.busy) / seconds, (after.interrupts - before.interrupts) / seconds
     ours = sum(process.cores for process in used if process.own)
+    # Some kernels book packet handling that interrupts a process on that process as well; what strangers are seen to use is the least.
+    strangers = sum(process.cores for process in used if not process.own)
     return CpuUse(
         seconds=seconds,
         cores=after.cores,
         busy=busy,
         interrupts=interrupts,
-        foreign=max(busy - interrupts - ours, 0.0),
+        foreign=max(busy - interrupts - ours, strangers),
         steal=(after.steal - before.steal) / seconds,
         backlog_drops=after.backlog_drops - before.backlog_drops,
         processes=tuple(sorted(used, key=lambda process: -process.cores)),

@@ -121,6 +121,25 @@ def test_a_stream_without_count_lasts_as_long_as_its_block(line: None) -> None:
     assert len(streams.result.sent[0]) == pytest.approx(lasted * 1000, rel=0.2, abs=60)
 
 
+@pytest.mark.full
+def test_one_core_sends_two_hundred_thousand_packets_a_second(line: None) -> None:
+    fastest = 0.0
+    for _ in range(TRIES):
+        with Streams([flow()], [place("r", "to-a")], rate=1e6, count=200_000) as streams:
+            pass
+        fastest = max(fastest, streams.result.pacing.achieved)
+    assert fastest >= 200_000
+
+
+def test_the_pace_is_exact_to_a_thousandth(line: None) -> None:
+    for _ in range(TRIES):
+        with Streams([flow()], [place("b")], rate=1000, count=1000) as streams:
+            pass
+        if streams.result.verdict().valid:
+            break
+    assert streams.result.pacing.rate_error <= 0.001
+
+
 def test_a_place_that_is_not_there_is_named(line: None) -> None:
     with pytest.raises(LabError, match="No such device"), Streams([flow()], [place("b", "eth9")]):
         pass

@@ -51,6 +51,14 @@ def test_what_neither_ours_nor_the_kernel_used_is_foreign(proc: Path) -> None:
     assert [(entry.name, entry.own) for entry in use.processes] == [("ovs-vswitchd", True), ("a (strange) name", False)]
 
 
+def test_packet_handling_that_is_booked_twice_does_not_hide_a_stranger(proc: Path) -> None:
+    before = replace(read_cpu(proc), time=100.0)
+    machine(proc, 1000 + TICKS // 2, softirq=TICKS)
+    process(proc, 10, "ovs-vswitchd", 1, 100 + TICKS)
+    process(proc, 11, "hog", 1, TICKS // 2)
+    assert cpu_use(before, replace(read_cpu(proc), time=101.0), {10}).foreign == pytest.approx(0.5)
+
+
 def test_the_bottleneck_is_the_process_that_had_a_whole_core(proc: Path) -> None:
     use = between(proc, {10})
     assert use.bottleneck == "ovs-vswitchd (pid 10) used 100% of a core: it is the bottleneck"
