@@ -45,12 +45,11 @@ class Example:
         """The launcher's own answer to whether the command needs root."""
         if self.command[1:2] == ["setup"]:
             return True
-        return (
-            subprocess.run(
-                ["bash", "-c", 'source "$1"; shift; needs_root "$@"', "-", ROOT / LAUNCHER, *self.command[1:]], check=False
-            ).returncode
-            == 0
-        )
+        # Sourced under another name: under its own it would run the command.
+        asked = 'source "$1"; shift; needs_root "$@" && echo root || echo no'
+        answer = subprocess.run(["bash", "-c", asked, "-", ROOT / LAUNCHER, *self.command[1:]], capture_output=True, text=True, check=True)
+        assert answer.stdout in {"root\n", "no\n"}, f"{self}: the launcher was not asked but run"
+        return answer.stdout == "root\n"
 
 
 def examples(text: str) -> list[Example]:
@@ -152,6 +151,11 @@ def test_blocks_are_read() -> None:
     first, second = [example for example in examples(SAMPLE) if example.ours]
     assert (first.line, first.command, first.shown, first.code) == (4, ["./testbed.sh", "check", "a.yaml"], ["a.yaml: fine, 12 nodes"], 0)
     assert (second.command, second.shown, second.code) == (["./testbed.sh", "check", "b.yaml"], ["b.yaml:3: …"], 2)
+
+
+def test_the_launcher_is_asked_and_not_run() -> None:
+    assert Example(1, [LAUNCHER, "exec", "nobody", "--", "true"]).root
+    assert not Example(1, [LAUNCHER, "--version"]).root
 
 
 @pytest.mark.parametrize(
