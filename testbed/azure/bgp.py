@@ -37,11 +37,16 @@ class Route(NamedTuple):
 
 
 class Imports(Struct, frozen=True):
-    """What a router does with the routes it receives on a session: ``local_pref`` is set on eBGP routes (iBGP carries it along)."""
+    """What a router does with the routes it receives on a session: ``local_pref`` is set on eBGP routes (iBGP carries it along).
+
+    ``refuse`` are prefixes that it does not take, and ``reason`` why.
+    """
 
     local_pref: int = 100
     weight: int = 0
     allow_own_as: bool = False
+    refuse: frozenset[Prefix] = frozenset()
+    reason: str = ""
 
 
 class Exports(Struct, frozen=True):
@@ -195,13 +200,15 @@ def _tie_break(candidate: Candidate) -> tuple[int, int]:
     return (flow.router_id, flow.peer_address) if flow else (0, 0)
 
 
-def receive(flow: Flow, route: Route) -> Learned:
+def receive(flow: Flow, route: Route, prefix: Prefix) -> Learned:
     """What becomes of ``route`` in the Adj-RIB-In that ``flow`` leads to: loop detection, then the import policy."""
     policy, receiver = flow.target.imports, flow.receiver
     if receiver.asn in route.as_path and not policy.allow_own_as:
         return Learned(route, None, f"its own ASN {receiver.asn} in the AS path")
     if route.next_hop == flow.target.address:
         return Learned(route, None, f"the next hop {route.next_hop} is itself")
+    if prefix in policy.refuse:
+        return Learned(route, None, policy.reason)
     accepted = route if flow.ibgp else route._replace(local_pref=policy.local_pref)
     return Learned(route, Candidate(accepted, flow, policy.weight))
 
@@ -327,7 +334,7 @@ class Simulation:
             if sent is None:
                 del learned[flow.index]
             else:
-                learned[flow.index] = receive(flow, sent)
+                learned[flow.index] = receive(flow, sent, prefix)
             yield flow
 
 
@@ -356,7 +363,7 @@ def _lists(network: Network) -> Iterator[Mapping[Prefix, int]]:
         yield dict.fromkeys(router.originates, 1)
     for adjacency in network.adjacencies:
         for end in (adjacency.a, adjacency.b):
-            for listed in (end.exports.only or frozenset(), end.exports.deny):
+            for listed in (end.exports.only or frozenset(), end.exports.deny, end.imports.refuse):
                 if listed and listed not in seen:
                     seen.add(listed)
                     yield dict.fromkeys(listed, 1)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from testbed.azure import nva_policy
 from testbed.azure.bgp import DEFAULT_ROUTE, LOCAL, Adjacency, End, Exports, Imports, Network, Router
-from testbed.azure.lookup import covers
+from testbed.azure.lookup import PrefixMap, covers
 from testbed.azure.nva_policy import OVERLAY, ROUTE_SERVER, SITE, UNDERLAY
 from testbed.azure.peering import Connections
 from testbed.azure.types import Address, Hub, Prefix, Session, Speaker
@@ -66,7 +66,8 @@ def layout(topology: Topology, hubs: Iterable[Hub], connected: Connections) -> L
     }
     routers = {router.name: router for router in _routers(topology, hubs)}
     links = link_addresses(topology)
-    work = _Builder(topology, connected, unmodelled, links)
+    prefixes = frozenset(prefix for router in routers.values() for prefix in router.originates)
+    work = _Builder(topology, connected, unmodelled, links, prefixes)
     adjacencies = [adjacency for hub in hubs for adjacency in work.of_hub(hub)]
     adjacencies += [*work.tunnels(), *work.underlay(), *work.connections(hubs), *work.circuits(hubs)]
     return Layout(Network(routers, tuple(adjacencies)), speakers, unmodelled, links)
@@ -162,26 +163,31 @@ class _Builder:
         connected: Connections,
         unmodelled: Mapping[str, str],
         links: Links,
+        prefixes: frozenset[Prefix],
     ) -> None:
         self._topology = topology
         self._connected = connected
         self._unmodelled = unmodelled
         self._links = links
+        self._prefixes = prefixes
 
     def of_hub(self, hub: Hub) -> Iterator[Adjacency]:
         """The sessions of a Route Server: with its NVAs, and by iBGP with the gateways of its VNet (RS3, GW2)."""
         instances = [speaker for speaker in hub.speakers if speaker.kind == ROUTE_SERVER]
         if hub.route_server is None:
             return
+        spaces = PrefixMap(dict.fromkeys(hub.unlearned))
+        own = frozenset(prefix for prefix in self._prefixes if spaces.covering(prefix) is not None)
+        imports = Imports(_preference(hub, NVA), refuse=own, reason="RS9: inside the VNet's own address space")
         for place, peer in enumerate(self._topology.route_servers[hub.route_server].peers):
             for speaker in instances:
                 if peer in self._topology.nvas and speaker.instance in nva_policy.instances(self._topology.nvas[peer], speaker.server):
-                    yield self._with_nva(hub, speaker, peer, place)
+                    yield self._with_nva(hub, speaker, peer, place, imports)
         if hub.branch_to_branch:
             gateways = [speaker for speaker in hub.speakers if speaker.kind != ROUTE_SERVER]
             yield from (_with_gateway(hub, speaker, gateway) for speaker in instances for gateway in gateways)
 
-    def _with_nva(self, hub: Hub, speaker: Speaker, peer: str, place: int) -> Adjacency:
+    def _with_nva(self, hub: Hub, speaker: Speaker, peer: str, place: int, imports: Imports) -> Adjacency:
         """RS7, RS13: towards an NVA go the address spaces and, with branch-to-branch, what the gateways learned."""
         sources = {LOCAL}
         if hub.branch_to_branch:
@@ -195,7 +201,7 @@ class _Builder:
             down = f"RS3: {peer} is neither in {hub.vnet} nor in a VNet peered with it"
         return Adjacency(
             ROUTE_SERVER,
-            End(instance_name(speaker), speaker.address, NVA, Imports(_preference(hub, NVA)), Exports(frozenset(sources))),
+            End(instance_name(speaker), speaker.address, NVA, imports, Exports(frozenset(sources))),
             End(peer, str((nic or nva).ip), ROUTE_SERVER, Imports(), nva_policy.exports(nva, speaker.server, ROUTE_SERVER)),
             down=down,
         )

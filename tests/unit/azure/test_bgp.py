@@ -103,20 +103,20 @@ class TestDecide:
 class TestReceive:
     def test_own_asn_in_the_path_is_a_loop(self) -> None:
         way = flow(router("b", 2), router("a", 1))
-        assert "own ASN 1" in receive(way, Route((2, 1, 3), "10.0.0.2")).dropped
-        assert receive(way, Route((2, 3), "10.0.0.2")).accepted is not None
+        assert "own ASN 1" in receive(way, Route((2, 1, 3), "10.0.0.2"), P).dropped
+        assert receive(way, Route((2, 3), "10.0.0.2"), P).accepted is not None
 
     def test_loop_detection_can_be_off(self) -> None:
         way = flow(router("b", 2), router("a", 1), imports=Imports(allow_own_as=True))
-        assert receive(way, Route((2, 1), "10.0.0.2")).accepted is not None
+        assert receive(way, Route((2, 1), "10.0.0.2"), P).accepted is not None
 
     def test_own_address_as_next_hop(self) -> None:
-        assert receive(flow(router("b", 2), router("a", 1)), Route((2,), "10.0.0.1")).accepted is None
+        assert receive(flow(router("b", 2), router("a", 1)), Route((2,), "10.0.0.1"), P).accepted is None
 
     def test_local_preference_is_set_on_ebgp_and_carried_on_ibgp(self) -> None:
         policy = Imports(local_pref=200)
-        ebgp = receive(flow(router("b", 2), router("a", 1), imports=policy), Route((2,), "10.0.0.2")).accepted
-        ibgp = receive(flow(router("b", 1), router("a", 1), imports=policy), Route((2,), "10.0.0.2", local_pref=150)).accepted
+        ebgp = receive(flow(router("b", 2), router("a", 1), imports=policy), Route((2,), "10.0.0.2"), P).accepted
+        ibgp = receive(flow(router("b", 1), router("a", 1), imports=policy), Route((2,), "10.0.0.2", local_pref=150), P).accepted
         assert ebgp is not None
         assert ibgp is not None
         assert (ebgp.route.local_pref, ibgp.route.local_pref) == (200, 150)

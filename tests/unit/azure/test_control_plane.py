@@ -467,6 +467,19 @@ class TestRouteServerRules:
         assert programmed(plane, "vm11").keys() == {"0.0.0.0/0", "10.0.0.0/8", "10.2.0.0/16", "10.21.0.0/16"}
         assert plane.fib("nva1")["0.0.0.0/0"] == FABRIC1
 
+    def test_prefixes_of_the_own_vnet_are_not_learned_unless_assumed(self) -> None:
+        def own(data: dict[str, Any]) -> None:
+            data["route_servers"]["rs1"]["allow_branch_to_branch"] = True
+            data["nvas"]["nva1"]["advertise"] = ["10.1.4.0/24", "10.9.0.0/16"]
+
+        plane = changed(ONPREM, own)
+        assert received(plane, "rs1", "nva1")["10.1.4.0/24"].dropped.startswith("RS9")
+        assert "10.1.4.0/24" not in received(plane, "er1", "rs1-0")
+        assumed = changed(ONPREM, own, put("assumptions.own_vnet_prefixes_learned", True))
+        assert "10.1.4.0/24" in learned(assumed, "rs1", "nva1")
+        assert programmed(plane, "nva1").keys() == programmed(assumed, "nva1").keys() == {"10.9.0.0/16", "10.100.0.0/16"}
+        assert best_paths(assumed, "dc")["10.1.4.0/24"] == (12076,)
+
     def test_no_advertise_is_programmed_and_goes_to_no_peer(self) -> None:
         def both(data: dict[str, Any]) -> None:
             data["route_servers"]["rs1"]["allow_branch_to_branch"] = True
