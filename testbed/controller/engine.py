@@ -216,7 +216,7 @@ class Engine:
         self.state, changes = brain.step(self.state, events, now)
         if changes.liveness and self.settled:
             self._send(self.programmer.urgent(self.state, changes.liveness), URGENT, now)
-            self._hold = time.monotonic() + BREATHER
+            self._hold = now + BREATHER
         for hub, prefixes in changes.prefixes().items():
             self._dirty.setdefault(hub, {}).update(dict.fromkeys(prefixes))
         self.journal.write("decided", events=len(events), prefixes=self.waiting, ms=round((time.monotonic() - now) * 1000, 3))
@@ -240,7 +240,7 @@ class Engine:
         for switch in self.switches.values():
             switch.apply(operations.get(switch.bridge.id, ()), what, now)
         if any(operations.values()):
-            self.changed = time.monotonic()
+            self.changed = now
 
 
 def _named(session: Session) -> dict[str, Any]:

@@ -58,4 +58,16 @@ route_tables:
 @cache
 def plan() -> Plan:
     """The design, compiled."""
-    return compile_plan(parse_topology(DESIGN).topology, templates=load_templates())
+    return compiled(DESIGN)
+
+
+@cache
+def without_spoke12() -> Plan:
+    """The same with spoke12's peering to the hub missing."""
+    lines = [line for line in DESIGN.splitlines() if "hub1, to: spoke12" not in line and "spoke12, to: hub1" not in line]
+    return compiled("\n".join(line for line in lines if "partly" not in line))
+
+
+def compiled(text: str) -> Plan:
+    """The plan of a topology's text."""
+    return compile_plan(parse_topology(text).topology, templates=load_templates())

@@ -13,7 +13,8 @@ from testbed.controller import openflow
 from testbed.plan.fabric_index import FabricIndex
 from testbed.plan.flows import static_flows
 from testbed.plan.openflow import Flow, Group, Multipath, Resubmit, SetField, ToGroup
-from tests.unit.controller.designs import plan
+
+from .designs import plan
 
 ROUTE = (("reg0", 5), ("eth_type", 0x0800), ("ipv4_dst", "10.7.8.0/24"))
 

@@ -15,8 +15,9 @@ from testbed.controller.tables import Operation, Operations, PutFlow, PutGroup, 
 from testbed.plan.fabric_index import FabricIndex
 from testbed.plan.openflow import Flow, ToGroup
 from testbed.plan.pipeline import ROUTE, SLOTS
-from tests.unit.controller.designs import plan
-from tests.unit.controller.fakeswitch import FakeSwitch
+
+from .designs import plan
+from .fakeswitch import FakeSwitch
 
 INDEX = FabricIndex(plan())
 SESSIONS = [
