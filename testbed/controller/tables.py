@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from testbed.plan.openflow import Flow, Group
-from testbed.plan.pipeline import REG_SET
+from testbed.plan.openflow import Flow, Group, Value
+from testbed.plan.pipeline import REG_SET, REG_SLOT
 
 MAX_GROUP = 0x7FFFFFFF
 """The highest number of a group that is not a load balancer's."""
@@ -47,22 +47,26 @@ Operations = dict[str, list[Operation]]
 def order(operation: Operation) -> int:
     """Where an operation stands in a batch: what is pointed at comes before what points at it, and goes after it.
 
-    A set of next hops is its members (flows by `REG_SET`) and then its group; load balancers' sets come first, as they may be
-    members of others; then the flows that point at groups; deletions the other way round.
+    A set of next hops is its members (flows by `REG_SET` and `REG_SLOT`), what chooses among them (by `REG_SET` alone), and its
+    group; load balancers' sets come first, as they may be members of others; then the flows that point at groups.
+    Deletions go the other way round.
     """
     if isinstance(operation, PutFlow | DropFlow):
-        number = next((int(value) for field, value in operation.flow.match if field == REG_SET), None)
-        if number is None:
-            return 4 if isinstance(operation, PutFlow) else 5
-        return (0 if _balances(number) else 2) if isinstance(operation, PutFlow) else 6
+        match = dict(operation.flow.match)
+        if REG_SET not in match:
+            return 6 if isinstance(operation, PutFlow) else 7
+        choice = REG_SLOT not in match
+        if isinstance(operation, DropFlow):
+            return 8 if choice else 9
+        return (0 if _balances(match[REG_SET]) else 3) + choice
     if isinstance(operation, PutGroup):
-        return 1 if _balances(operation.group.id) else 3
-    return 7
+        return 2 if _balances(operation.group.id) else 5
+    return 10
 
 
-def _balances(number: int) -> bool:
+def _balances(number: Value) -> bool:
     """Whether a set of next hops is a load balancer's: `groups` numbers these above all others."""
-    return number > MAX_GROUP
+    return int(number) > MAX_GROUP
 
 
 class Table:
