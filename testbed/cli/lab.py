@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import click
 
 from testbed.cli.common import json_option, lab_option, need_root, print_json, table, topology_argument
-from testbed.errors import InputError
-
-if TYPE_CHECKING:
-    from testbed.scenario.live import LiveLab
 
 
 @click.command()
@@ -166,18 +162,12 @@ def _fault_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _act(verb: str, lab: str | None, fault: dict[str, Any]) -> None:
-    from pydantic import ValidationError
-
-    from testbed.model.scenario import Action
+def _act(verb: Literal["fail", "heal"], lab: str | None, fault: dict[str, Any]) -> None:
+    from testbed.model.scenario import fault_action
     from testbed.scenario.building import live
 
-    try:
-        action = Action.model_validate({verb: fault})
-    except ValidationError as error:
-        raise InputError(error.errors()[0]["msg"].removeprefix("Value error, "), "e.g. `fail nva1 --daemon bgpd`") from None
-    found: LiveLab = live(lab)
-    found.act(action)
+    action = fault_action(verb, **fault)
+    live(lab).act(action)
     what = fault["tunnel"] or ("the controller" if fault["controller"] else " ".join(filter(None, (fault["node"], fault["daemon"]))))
     click.echo(f"{verb}ed {what}")
 

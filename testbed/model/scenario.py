@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from testbed.errors import InputError
 from testbed.model.topology import Asn, Declared, Name, Peering, Seconds
 
 
@@ -101,6 +102,14 @@ class Action(_OneOf):
     route: RouteChange | None = None
     fail: Fault | None = None
     heal: Fault | None = None
+
+
+def fault_action(verb: Literal["fail", "heal"], **fault: Any) -> Action:
+    """The action for a fault given on the command line. Raises InputError when it does not name exactly one thing."""
+    try:
+        return Action.model_validate({verb: fault})
+    except ValidationError as error:
+        raise InputError(error.errors()[0]["msg"].removeprefix("Value error, "), f"e.g. `{verb} nva1 --daemon bgpd`") from None
 
 
 class Sessions(Declared):
