@@ -1,9 +1,9 @@
 """Which BGP sessions a design has, between whom, and with which policies: the topology as a `bgp.Network`.
 
-Azure's side is by the rules (RS3, RS7, RS13, GW2-GW5); what NVAs send is in `nva_policy`. A site is a plain eBGP router that
-passes on what it learned, as customer edges do by default, though nothing back into the circuit it came from. A circuit for which
-it says what to ``advertise`` is transport for tunnels only (GW6): nothing learned there goes elsewhere, and routes learned in
-tunnels are preferred.
+Azure's side is by the rules (RS3, RS7, RS13, GW2-GW5); what NVAs send is in `nva_policy`. A site is an eBGP router that passes on
+what it learned, but keeps circuits, VPN connections and tunnels apart: MSEEs strip private ASNs, so a loop through a circuit would
+not be seen. Between circuits it passes on what a gateway does not have already. A circuit for which it says what to ``advertise``
+is transport for tunnels only (GW6): nothing learned there goes elsewhere, and routes learned in tunnels are preferred.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class _Builder:
     def _tunnel_end(self, name: str, other: str, address: Address) -> End:
         topology = self._topology
         if name in topology.sites:
-            return _site_end(name, topology.sites[name], address, NVA)
+            return _site_end(name, topology.sites[name], address, NVA, frozenset({NVA}))
         role = SITE if other in topology.sites else OVERLAY
         return End(name, address, role, Imports(), nva_policy.exports(topology.nvas[name], other, role))
 
@@ -270,7 +270,12 @@ class _Builder:
                         near, far = self._links[("vpn", f"{instance_name(speaker)} {name}")]
                         exports = Exports(frozenset({LOCAL, ROUTE_SERVER, SITE}), deny=frozenset({DEFAULT_ROUTE}))
                         gateway = End(instance_name(speaker), near, SITE, Imports(_preference(hub, VPN)), exports)
-                        yield Adjacency(VPN, gateway, _site_end(name, site, far, GATEWAY), device=f"{instance_name(speaker)}-{name}")
+                        yield Adjacency(
+                            VPN,
+                            gateway,
+                            _site_end(name, site, far, GATEWAY, frozenset({GATEWAY})),
+                            device=f"{instance_name(speaker)}-{name}",
+                        )
 
     def circuits(self, hubs: Iterable[Hub]) -> Iterator[Adjacency]:
         """ExpressRoute: gateway instances with both MSEEs of a circuit, these with the sites on it."""
@@ -300,11 +305,16 @@ class _Builder:
         settings = site_circuits(site)[circuit]
         prepend = settings.prepend if "prepend" in settings.model_fields_set else site.prepend
         if settings.advertise is None:
-            customer = _site_end(name, site, far, _on_circuit(circuit), prepend)
+            customer = _site_end(name, site, far, MSEE + circuit, frozenset(self._passed_on_to(circuit, site)), prepend)
         else:
             only = frozenset(map(str, settings.advertise))
             customer = End(name, far, TRANSPORT, Imports(), Exports(frozenset({LOCAL}), only=only, prepend=prepend))
         return Adjacency(EXPRESSROUTE, edge, customer, device=f"{msee}-{name}")
+
+    def _passed_on_to(self, circuit: str, site: Site) -> Iterator[str]:
+        """The site's other circuits, as the roles of their MSEEs, that share no gateway with this one."""
+        gateways = {name: set(declared.gateways) for name, declared in self._topology.circuits.items()}
+        return (MSEE + other for other in site_circuits(site) if other != circuit and not gateways[other] & gateways[circuit])
 
 
 def _with_gateway(hub: Hub, speaker: Speaker, gateway: Speaker) -> Adjacency:
@@ -321,18 +331,15 @@ def _with_gateway(hub: Hub, speaker: Speaker, gateway: Speaker) -> Adjacency:
     )
 
 
-def _on_circuit(circuit: str) -> str:
-    """What the MSEEs of a circuit are to a site."""
-    return f"{MSEE}:{circuit}"
+def _site_end(name: str, site: Site, address: Address, role: str, passes: frozenset[str], prepend: int | None = None) -> End:
+    """A site's end of a session; ``role`` is what its neighbour is to it, ``passes`` the roles whose routes it passes on there.
 
-
-def _site_end(name: str, site: Site, address: Address, role: str, prepend: int | None = None) -> End:
-    """A site's end of a session; ``role`` is what its neighbour is to it. Its loopbacks go on links, not into tunnels."""
-    circuits = site_circuits(site)
-    transport = any(settings.advertise is not None for settings in circuits.values())
+    Its loopbacks go on links, not into tunnels.
+    """
+    transport = any(settings.advertise is not None for settings in site_circuits(site).values())
     own = (*site.prefixes, *(() if role == NVA else site.loopbacks))
     exports = Exports(
-        sources=frozenset({LOCAL, NVA, GATEWAY, *map(_on_circuit, circuits)}) - ({role} if role.startswith(MSEE) else set()),
+        sources=passes | {LOCAL},
         only=frozenset(map(str, own)),
         prepend=site.prepend if prepend is None else prepend,
     )
