@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import threading
 import time
@@ -18,15 +17,19 @@ import msgspec
 from testbed import errors, rpc
 from testbed.emulation import ledger
 from testbed.emulation import lock as locks
+from testbed.emulation.doctor import require
 from testbed.emulation.lab import Lab, Told, read_plan
 from testbed.emulation.labd import become_labd
 from testbed.emulation.lock import LabLock
-from testbed.emulation.paths import LabPaths, run_dir
+from testbed.emulation.paths import RUN_DIR_VARIABLE, LabPaths, run_dir
 from testbed.emulation.processes import Identity, alive, identity, send_signal
 from testbed.emulation.undo import undo
 from testbed.errors import LabError, LabExists, MachineError, NoSuchLab
 from testbed.plan.types import Plan
 from testbed.wait import Check, wait_until
+
+LONGEST_DIR = 108 - len("/nodes/t1234n99999/charon.vici/") - 1
+"""Bytes: a unix socket's path holds 108."""
 
 
 class LabClient:
@@ -110,9 +113,12 @@ def up(plan: Plan, told: Told, *, with_controller: bool = True, converged: Check
 
     Raises LabExists, LabError, NotReady or MachineError; then nothing of it is left. KeyboardInterrupt tears down, too.
     """
-    if os.geteuid() != 0:
-        raise MachineError("building a lab needs root", "run it with sudo")
+    require(plan)
     paths = LabPaths.of(plan.lab)
+    if len(os.fsencode(paths.dir)) > LONGEST_DIR:
+        raise MachineError(
+            f"{paths.dir} is too long for the sockets in it", f"set {RUN_DIR_VARIABLE} to a shorter path, or use a shorter name"
+        )
     lock = _reserve(paths)
     with _forked(Lab(plan, paths, with_controller=with_controller), lock, build=True, converged=converged) as messages:
         _follow(messages, told)
@@ -124,11 +130,15 @@ def adopt(lab: str) -> None:
     paths = LabPaths.of(lab)
     if not paths.ledger.exists():
         raise NoSuchLab(f"no lab {lab} is up")
-    if not ledger.of_this_boot(ledger.read(paths.ledger), ledger.boot_id()):
+    entries = ledger.of_this_boot(ledger.read(paths.ledger), ledger.boot_id())
+    if not entries:
         raise NoSuchLab(f"lab {lab} was up before this machine restarted", f"`testbed down {lab}` removes its files")
     lock = locks.acquire(paths)
     if lock is None:
         raise LabError(f"lab {lab} is being built or torn down, or its labd hangs", "wait a moment, then try again")
+    if not any(entry.kind == ledger.BUILT for entry in entries):
+        lock.close()
+        raise LabError(f"lab {lab} was never finished: its labd was killed while it built", f"`testbed down {lab}` removes what there is")
     with _forked(Lab(read_plan(paths), paths), lock, build=False, converged=None) as messages:
         _follow(messages, lambda stage, seconds: None)
 
@@ -156,16 +166,13 @@ def _reserve(paths: LabPaths) -> LabLock:
     lock = locks.acquire(paths)
     if lock is None:
         raise LabExists(f"lab {paths.lab} is already up", f"`testbed down {paths.lab}` removes it; `--name` builds another beside it")
-    if paths.ledger.exists():
-        if ledger.of_this_boot(ledger.read(paths.ledger), ledger.boot_id()):
-            lock.close()
-            raise LabExists(
-                f"lab {paths.lab} is there, but its labd is gone",
-                f"`testbed status {paths.lab}` takes it on again, `testbed down {paths.lab}` removes it",
-            )
-        undo(paths)
-    elif paths.dir.exists():
-        shutil.rmtree(paths.dir)  # killed before its ledger's first line: an empty folder
+    if ledger.of_this_boot(ledger.read(paths.ledger), ledger.boot_id()):
+        lock.close()
+        raise LabExists(
+            f"lab {paths.lab} is there, but its labd is gone",
+            f"`testbed status {paths.lab}` takes it on again, `testbed down {paths.lab}` removes it",
+        )
+    undo(paths)  # files of a former boot, or of a build that was killed before its ledger's first line
     return lock
 
 

@@ -12,7 +12,8 @@ from subprocess import DEVNULL, PIPE, Popen
 from msgspec import Struct
 
 from testbed.emulation import netns, syscalls
-from testbed.plan.types import Capabilities
+from testbed.errors import MachineError
+from testbed.plan.types import Capabilities, Plan
 
 FRR_DIR = "/usr/lib/frr"
 IPSEC_PLUGIN = Path("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so")
@@ -115,6 +116,21 @@ def capabilities(findings: Iterable[Finding]) -> Capabilities:
         netem="netem" in able,
         rate="tbf" in able or not by_name["tbf"].tried,
     )
+
+
+def require(plan: Plan) -> None:
+    """Raise MachineError unless we are root and every program that the plan needs is there; all that is missing at once."""
+    if os.geteuid() != 0:
+        raise MachineError("building a lab needs root", "run it with sudo")
+    wanted = {program.name for program in PROGRAMS if program.needed}
+    if any(node.nftables.strip() for node in plan.nodes):
+        wanted.add("nft")
+    if any(tunnel.type == "ipsec" for tunnel in plan.tunnels):
+        wanted |= {"charon-systemd", "swanctl"}
+    missing = [finding for program in PROGRAMS if program.name in wanted and not (finding := _program(program, "")).ok]
+    if missing:
+        remedies = dict.fromkeys(finding.remedy for finding in missing)
+        raise MachineError("\n".join(f"{finding.name} is {finding.detail}" for finding in missing), "; ".join(remedies))
 
 
 def _program(program: Program, version: str) -> Finding:

@@ -98,6 +98,7 @@ class Lab:
         end("sessions")
         self._wait("routes", self._routes(converged))
         end("routes")
+        self.ledger.note([ledger.Entry(ledger.BUILT, self.plan.lab)])
         self._startup = None
 
     def _routes(self, converged: Check | None) -> Check:

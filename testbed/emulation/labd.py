@@ -264,6 +264,8 @@ def become_labd(lab: Lab, lock: LabLock, report: int, *, build: bool, converged:
     _detach(keep)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _abandon)
+    os.environ.clear()  # nothing of the user's reaches the lab, and every tool that we run carries its tag
+    os.environ.update(lab.paths.environment())
     status = 1
     try:
         syscalls.become_subreaper()

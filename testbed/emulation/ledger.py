@@ -13,13 +13,17 @@ from msgspec import Struct
 from testbed.emulation.processes import Identity
 from testbed.errors import LabError
 
+BUILT = "built"
+"""The kind of the entry that says that everything is there."""
+
 
 class Entry(Struct, frozen=True, omit_defaults=True):
     """One thing of the lab.
 
     ``kind``: ``boot`` (name = the kernel's boot id; opens every session of writing), ``directory`` (a path, removed with all it
-    holds), ``file`` (a path), ``namespace`` (a name in /run/netns), ``process`` (``pid`` is 0 in the announcement, the second
-    entry of that name has it), and what dies with its namespace and is noted for its full name only: ``link``, ``bridge``.
+    holds), ``file`` (a path), ``namespace`` (a name in /run/netns), ``process`` (announced with ``pid`` 0, then noted again with
+    its own), ``built`` (nothing is missing any more), and what dies with its namespace and is noted for its full name only:
+    ``link``, ``bridge``.
     """
 
     kind: str

@@ -16,7 +16,7 @@ NETNS_DIR = Path("/run/netns")
 
 def run_dir() -> Path:
     """The folder of all labs: /run/testbed, or what the environment variable TESTBED_RUN_DIR says."""
-    return Path(os.environ.get(RUN_DIR_VARIABLE, "/run/testbed"))
+    return Path(os.environ.get(RUN_DIR_VARIABLE, "/run/testbed")).absolute()
 
 
 @dataclass(frozen=True)

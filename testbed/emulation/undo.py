@@ -38,11 +38,29 @@ class Machine:
             path.unlink()
 
     def remove_directory(self, path: Path) -> None:
-        """Remove the lab's folder, or one inside it; a ledger that names any other has been tampered with and is not obeyed."""
-        if path == self._paths.dir or path.is_relative_to(self._paths.dir):
-            shutil.rmtree(path, ignore_errors=True)
+        """Remove the lab's folder, or one inside it; a ledger that names any other has been tampered with and is not obeyed.
+
+        The ledger goes last: killed on the way, the next attempt still knows what to do.
+        """
+        if path == self._paths.dir:
+            for entry in path.iterdir() if path.is_dir() else ():
+                if entry != self._paths.ledger:
+                    _remove(entry)
+            _remove(path)
+        elif path.is_relative_to(self._paths.dir) and ".." not in path.parts:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
 
 
 def undo(paths: LabPaths) -> None:
-    """Remove all that the lab's ledger names. The caller holds the lab's lock."""
-    ledger.undo(ledger.read(paths.ledger), ledger.boot_id(), Machine(paths))
+    """Remove all that the lab's ledger names, and its folder, which exists a moment before the ledger does. The caller holds the lock."""
+    machine = Machine(paths)
+    ledger.undo(ledger.read(paths.ledger), ledger.boot_id(), machine)
+    machine.remove_directory(paths.dir)
