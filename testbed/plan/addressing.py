@@ -6,11 +6,6 @@ Kernel names have at most 15 characters. Numbers follow the order of the topolog
 from __future__ import annotations
 
 import hashlib
-from ipaddress import IPv4Network
-from itertools import islice
-
-from testbed.azure.types import Address
-from testbed.errors import InputError
 
 PEERING_PORT_BASE = 20000
 VNI_BASE = 100
@@ -67,9 +62,6 @@ def mac(lab: str, number: int) -> str:
     return ":".join(f"{value >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
 
 
-def inner_addresses(pool: IPv4Network, count: int) -> tuple[tuple[Address, Address], ...]:
-    """The two ends of so many /31 networks from the pool (RFC 3021), in order. Raises InputError when the pool is too small."""
-    if pool.prefixlen > 31 or count > 1 << (31 - pool.prefixlen):
-        raise InputError(f"overlay_pool: {pool} is too small for {count} tunnels", "each tunnel takes a /31; use a larger network")
-    networks = islice(pool.subnets(new_prefix=31), count)
-    return tuple((str(network[0]), str(network[1])) for network in networks)
+def wire_mac(lab: str, number: int, end: int) -> str:
+    """The MAC of one end of a wire outside the fabric: above those of all NICs."""
+    return mac(lab, 0x800000 | number << 1 | end)

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 from testbed.azure.domains import domains
 from testbed.azure.hubs import hubs
+from testbed.azure.networks import layout
 from testbed.azure.peering import Connections, connections
 from testbed.model.topology import Link, Topology
-from testbed.plan import addressing, nodes
+from testbed.plan import addressing, nodes, onprem
 from testbed.plan.inventory import Station, plug, stations
 from testbed.plan.overlay import tunnels
-from testbed.plan.sessions import Sessions, sessions
+from testbed.plan.sessions import sessions
 from testbed.plan.templates import Templates
-from testbed.plan.types import Bridge, Capabilities, LoadBalancerPlan, Node, PeeringEnd, PeeringLink, Plan, TunnelPlan
+from testbed.plan.types import Bridge, Capabilities, LoadBalancerPlan, Node, PeeringEnd, PeeringLink, Plan, Wire
 
 FORMAT = 1
 
@@ -34,8 +35,12 @@ def compile_plan(
     placed = stations(topology)
     nics = plug(name, topology, placed, bridges, all_domains)
     links, unsupported = _peerings(name, topology, connected, bridges, able)
-    overlay = tunnels(topology, nics)
-    spoken = sessions(topology, nics, overlay)
+    overlay = tunnels(topology)
+    found = hubs(topology, connected)
+    plan = layout(topology, found, connected)
+    spoken = sessions(topology, plan)
+    design = nodes.Design(topology, plan, found, nics, overlay, spoken, Templates(templates), templates)
+    wires = onprem.wires(name, topology, plan)
     return Plan(
         format=FORMAT,
         lab=name,
@@ -45,12 +50,12 @@ def compile_plan(
         capabilities=able,
         bridges=tuple(bridges.values()),
         peerings=links,
-        nodes=_nodes(name, topology, placed, nics, overlay, spoken, templates),
-        wires=(),
+        nodes=_nodes(name, placed, design, wires),
+        wires=wires,
         tunnels=overlay,
         sessions=spoken.peerings,
         load_balancers=_load_balancers(topology),
-        hubs=hubs(topology, connected),
+        hubs=found,
         domains=all_domains,
         unsupported=unsupported,
     )
@@ -128,26 +133,11 @@ def _load_balancers(topology: Topology) -> tuple[LoadBalancerPlan, ...]:
     )
 
 
-def _nodes(
-    lab: str,
-    topology: Topology,
-    placed: tuple[Station, ...],
-    nics: nodes.Nics,
-    overlay: tuple[TunnelPlan, ...],
-    spoken: Sessions,
-    texts: Mapping[str, str],
-) -> tuple[Node, ...]:
-    """Every node with what is set inside it."""
-    templates = Templates(texts)
-    hub_of = {hub.route_server: hub for hub in hubs(topology)}
-    built: list[Node] = []
-    for number, station in enumerate(placed, start=1):
-        identity = addressing.node_id(lab, number)
-        frontends = [str(balancer.ip) for balancer in topology.load_balancers.values() if station.name in balancer.backends]
-        if station.kind == "nva":
-            built.append(nodes.nva(identity, station, nics, topology, overlay, spoken, frontends, templates, texts))
-        elif station.kind == "route_server":
-            built.append(nodes.route_server(identity, station, nics, topology, hub_of[station.name.rpartition("-")[0]], templates))
-        elif station.kind == "vm":
-            built.append(nodes.host(identity, station, nics[station.name], frontends))
-    return tuple(built)
+def _nodes(lab: str, placed: tuple[Station, ...], design: nodes.Design, links: tuple[Wire, ...]) -> tuple[Node, ...]:
+    """Every node with what is set inside it; those outside the fabric last, so that they renumber none of the others."""
+    makers = {"nva": nodes.nva, "vm": nodes.vm, "route_server": nodes.route_server}
+    built = [
+        makers.get(each.kind, nodes.gateway)(addressing.node_id(lab, place), each, design) for place, each in enumerate(placed, start=1)
+    ]
+    outside = enumerate(onprem.names(design.topology), start=len(built) + 1)
+    return (*built, *(onprem.node(addressing.node_id(lab, place), name, design, links) for place, name in outside))

@@ -5,45 +5,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from testbed.azure.bgp import Exports
-from testbed.azure.nva_policy import MAXIMUM_PATHS, ROUTE_SERVER, exports, originated
-from testbed.azure.types import Address, Hub, Prefix
+from testbed.azure.bgp import LOCAL, Router
+from testbed.azure.types import Hub, Prefix
 from testbed.errors import InputError
-from testbed.model.topology import Nva, Timers
+from testbed.model.topology import Timers
+from testbed.plan.sessions import NeighborOf
 from testbed.plan.templates import Templates
 from testbed.plan.types import Daemon
 
 PROGRAMS = "/usr/lib/frr"
 USER = "frr"
 BMP_PORT = 1790
-_MARK = 65515
 _COMMUNITY = re.compile(r"[A-Za-z0-9:\-]{1,40}")
+_POLICY = re.compile(r"[^A-Za-z0-9_.\-]")
 OWN_FILE = "frr.conf"
-
-
-class NeighborOf(Struct, frozen=True):
-    """A BGP neighbour of an NVA: ``name`` and ``role`` choose the policy; ``update_source`` is given for multihop sessions."""
-
-    name: str
-    role: str
-    address: Address
-    asn: int
-    description: str
-    update_source: Address | None = None
-    bfd: bool = False
-
-
-class Peer(NamedTuple):
-    """A neighbour of a Route Server instance."""
-
-    name: str
-    address: Address
-    asn: int
+"""An NVA's own configuration, in the folder of its node."""
 
 
 class Frr(NamedTuple):
@@ -53,60 +33,49 @@ class Frr(NamedTuple):
     daemons: tuple[Daemon, ...]
 
 
-def nva(
-    templates: Templates,
-    texts: Mapping[str, str],
-    name: str,
-    declared: Nva,
-    address: Address,
-    neighbors: Sequence[NeighborOf],
-    timers: Timers,
-) -> Frr:
-    """The FRR of an NVA, from ``nva.conf.j2``, or from the user's own file (``user/NAME`` in ``texts``), used as it is."""
-    if declared.frr_config is not None:
-        return _own_file(texts, name, declared.frr_config)
-    with_bfd = timers.bfd is not None and any(neighbor.bfd for neighbor in neighbors)
-    policies = {neighbor.name: exports(declared, neighbor.name, neighbor.role) for neighbor in neighbors}
-    keepalive, hold = whole_seconds(timers)
+def router(templates: Templates, template: str, own: Router, neighbors: Sequence[NeighborOf], timers: Timers, **more: Any) -> Frr:
+    """A router with zebra and bgpd (and bfdd where a neighbour wants it), its bgpd configured from ``template``."""
     files = {
-        "zebra.conf": templates.render("zebra.conf.j2", hostname=name),
-        "bgpd.conf": templates.render(
-            "nva.conf.j2",
-            hostname=name,
-            asn=declared.asn,
-            router_id=address,
-            keepalive=keepalive,
-            hold=hold,
-            mark=_MARK,
-            maximum_paths=MAXIMUM_PATHS,
-            networks=sorted(originated(declared)),
-            policies=[_policy(neighbor, policies[neighbor.name]) for neighbor in {each.name: each for each in neighbors}.values()],
-            neighbors=[_neighbor(neighbor, policies[neighbor.name], with_bfd) for neighbor in neighbors],
-        ),
+        "zebra.conf": templates.render("zebra.conf.j2", hostname=own.name),
+        "bgpd.conf": templates.render(template, **_context(own, neighbors, timers), **more),
     }
     daemons = [zebra(), bgpd(after=("zebra",))]
-    if with_bfd and timers.bfd is not None:
+    if timers.bfd is not None and any(neighbor.bfd for neighbor in neighbors):
         interval = max(10, round(timers.bfd.interval * 1000))
-        files["bfdd.conf"] = templates.render("bfdd.conf.j2", hostname=name, multiplier=timers.bfd.multiplier, interval=interval)
+        files["bfdd.conf"] = templates.render("bfdd.conf.j2", hostname=own.name, multiplier=timers.bfd.multiplier, interval=interval)
         daemons.append(bfdd())
     return Frr(files, tuple(daemons))
 
 
-def route_server(templates: Templates, name: str, address: Address, hub: Hub, nvas: Sequence[Peer], gateways: Sequence[Peer]) -> Frr:
-    """The bgpd of a Route Server instance: passive, without zebra, reporting over BMP (RS2, RS4). ``gateways``: with branch-to-branch."""
-    text = templates.render(
-        "route-server.conf.j2",
-        hostname=name,
-        asn=hub.asn,
-        router_id=address,
-        networks=hub.advertised,
-        nvas=nvas,
-        gateways=gateways,
-        reflect_nva_routes=hub.reflect_nva_routes and hub.branch_to_branch,
-        routes_per_peer=hub.routes_per_peer,
-        bmp_port=BMP_PORT,
-    )
+def gateway(templates: Templates, own: Router, kind: str, neighbors: Sequence[NeighborOf], timers: Timers) -> Frr:
+    """An instance of a gateway: a router that reports to the controller as a Route Server's instances do (GW1)."""
+    plain = router(templates, "gateway.conf.j2", own, neighbors, timers, kind=kind, bmp_port=BMP_PORT)
+    daemons = tuple(bgpd("-M", "bmp", after=("zebra",)) if daemon.name == "bgpd" else daemon for daemon in plain.daemons)
+    return Frr(plain.files, daemons)
+
+
+def route_server(templates: Templates, own: Router, hub: Hub, neighbors: Sequence[NeighborOf], timers: Timers) -> Frr:
+    """The bgpd of a Route Server instance: passive, without zebra, reporting over BMP (RS2, RS4)."""
+    context = _context(own, neighbors, timers, limit=hub.routes_per_peer)
+    for policy in (each for each in context["policies"] if each["refuse"]):
+        policy["refuse"] = [f"{space} le 32" for space in hub.unlearned]  # whatever else is announced while the lab runs
+    text = templates.render("route-server.conf.j2", **context, bmp_port=BMP_PORT)
     return Frr({"bgpd.conf": text}, (bgpd("-Z", "-n", "-M", "bmp"),))
+
+
+def own_file(texts: Mapping[str, str], name: str, path: str) -> Frr:
+    """All daemons with empty configurations, then the user's file loaded as FRR itself loads an integrated configuration.
+
+    ``texts`` has it under ``user/NAME``. Raises InputError when it is not there.
+    """
+    text = texts.get(f"user/{name}")
+    if text is None:
+        raise InputError(f"nvas.{name}.frr_config: {path} was not read", "the file must exist beside the topology")
+    others = (zebra(), bfdd(), _daemon("staticd", after=("zebra",), ready="staticd.vty"))
+    load = ("/usr/bin/vtysh", "--vty_socket", "{dir}", "--config_dir", "{dir}", "-b")
+    last = replace(bgpd(after=tuple(daemon.name for daemon in others)), start=(load,))
+    empty = {f"{daemon.name}.conf": "" for daemon in (*others, last)}
+    return Frr({OWN_FILE: text, "vtysh.conf": "", **empty}, (*others, last))
 
 
 def whole_seconds(timers: Timers) -> tuple[int, int]:
@@ -114,9 +83,9 @@ def whole_seconds(timers: Timers) -> tuple[int, int]:
     return max(1, math.ceil(timers.bgp.keepalive)), max(3, math.ceil(timers.bgp.hold))
 
 
-def zebra(*options: str) -> Daemon:
+def zebra() -> Daemon:
     """The daemon that owns the kernel's routes; the others start when its socket is there, or they would wait 10 s."""
-    return _daemon("zebra", *options, ready="zserv.api")
+    return _daemon("zebra", ready="zserv.api")
 
 
 def bgpd(*options: str, after: tuple[str, ...] = ()) -> Daemon:
@@ -135,32 +104,66 @@ def _daemon(name: str, *options: str, after: tuple[str, ...] = (), ready: str) -
     return Daemon(name, (*argv, "-f", f"{{dir}}/{name}.conf", "-A", "127.0.0.1", "-P", "0"), after, ready, user=USER)
 
 
-def _own_file(texts: Mapping[str, str], name: str, path: str) -> Frr:
-    """All daemons with empty configurations, then the user's file loaded as FRR itself loads an integrated configuration."""
-    text = texts.get(f"user/{name}")
-    if text is None:
-        raise InputError(f"nvas.{name}.frr_config: {path} was not read", "the file must exist beside the topology")
-    others = (zebra(), bfdd(), _daemon("staticd", after=("zebra",), ready="staticd.vty"))
-    load = ("/usr/bin/vtysh", "--vty_socket", "{dir}", "--config_dir", "{dir}", "-b")
-    last = replace(bgpd(after=tuple(daemon.name for daemon in others)), start=(load,))
-    empty = {f"{daemon.name}.conf": "" for daemon in (*others, last)}
-    return Frr({OWN_FILE: text, "vtysh.conf": "", **empty}, (*others, last))
+def _context(own: Router, neighbors: Sequence[NeighborOf], timers: Timers, limit: int = 0) -> dict[str, Any]:
+    """The variables of a template."""
+    keepalive, hold = whole_seconds(timers)
+    roles = sorted({neighbor.role for neighbor in neighbors})
+    refusals = {neighbor.policy: [role for role in roles if role not in neighbor.exports.sources] for neighbor in neighbors}
+    tags = {role: 10 * place for place, role in enumerate(roles, start=1) if any(role in refused for refused in refusals.values())}
+    return {
+        "hostname": own.name,
+        "asn": own.asn,
+        "router_id": own.router_id,
+        "keepalive": keepalive,
+        "hold": hold,
+        "maximum_paths": own.maximum_paths,
+        "networks": sorted(own.originates),
+        "policies": [_policy(each, tags, refusals[each.policy]) for each in {each.policy: each for each in neighbors[::-1]}.values()][::-1],
+        "neighbors": [_neighbor(neighbor, timers, limit) for neighbor in neighbors],
+    }
 
 
-def _policy(neighbor: NeighborOf, policy: Exports) -> dict[str, object]:
+def _policy(neighbor: NeighborOf, tags: Mapping[str, int], refused: Sequence[str]) -> dict[str, Any]:
+    """The route-maps of a neighbour: what is taken from it, and what it gets."""
+    exports = neighbor.exports
     by_count: dict[int, list[Prefix]] = {}
-    for prefix, count in policy.prepend_by_prefix.items():
+    for prefix, count in exports.prepend_by_prefix.items():
         by_count.setdefault(count, []).append(prefix)
     return {
-        "name": neighbor.name,
+        "name": _word(neighbor.policy),
         "role": neighbor.role,
-        "refuses_marked": ROUTE_SERVER not in policy.sources,
-        "exclude": sorted(policy.exclude),
-        "prepend": policy.prepend,
+        "tag": tags.get(neighbor.role),
+        "refuse": sorted(neighbor.imports.refuse),
+        "local_pref": neighbor.imports.local_pref,
+        "refuses": [(role, tags[role]) for role in refused],
+        "own": [] if LOCAL not in exports.sources else None if exports.only is None else sorted(exports.only),
+        "deny": sorted(exports.deny),
+        "exclude": sorted(exports.exclude),
+        "prepend": exports.prepend,
         "prepend_by_prefix": sorted(by_count.items()),
-        "communities": [_safe(community) for community in policy.communities],
-        "next_hop": policy.next_hop,
+        "communities": [_safe(community) for community in exports.communities],
+        "next_hop": exports.next_hop,
     }
+
+
+def _neighbor(neighbor: NeighborOf, timers: Timers, limit: int) -> dict[str, Any]:
+    """The lines about one neighbour below ``router bgp``."""
+    fields = ("name", "role", "address", "asn", "description", "update_source", "multihop", "passive")
+    return {
+        **{field: getattr(neighbor, field) for field in fields},
+        "policy": _word(neighbor.policy),
+        "bfd": neighbor.bfd and timers.bfd is not None,
+        "limit": limit if neighbor.role == "nva" else 0,
+        "as_override": neighbor.exports.as_override,
+        "allow_own_as": neighbor.imports.allow_own_as,
+        "remove_private": neighbor.exports.remove_private,
+        "reflect": neighbor.exports.reflect,
+    }
+
+
+def _word(policy: str) -> str:
+    """The name of a policy as one word that FRR takes in the name of a route-map."""
+    return _POLICY.sub("-", policy)
 
 
 def _safe(community: str) -> str:
@@ -168,11 +171,3 @@ def _safe(community: str) -> str:
     if _COMMUNITY.fullmatch(community) is None:
         raise InputError(f"community {community!r} is not one", "write ASN:VALUE or a name such as no-advertise")
     return community
-
-
-def _neighbor(neighbor: NeighborOf, policy: Exports, with_bfd: bool) -> dict[str, object]:
-    return {
-        **{field: getattr(neighbor, field) for field in NeighborOf.__struct_fields__},
-        "as_override": policy.as_override,
-        "bfd": neighbor.bfd and with_bfd,
-    }

@@ -1,9 +1,12 @@
-"""What is set inside each node: sysctls, addresses and routes that BGP must not decide, files and daemons."""
+"""What is set inside each node of the fabric: sysctls, addresses and routes that BGP must not decide, files and daemons."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from msgspec import Struct
+
+from testbed.azure.networks import Layout
 from testbed.azure.nva_policy import ROUTE_SERVER
 from testbed.azure.types import Address, Hub
 from testbed.model.addresses import ROUTE_SERVER_SUBNET, subnet_of
@@ -11,16 +14,34 @@ from testbed.model.topology import Topology
 from testbed.plan import frr
 from testbed.plan.inventory import Station
 from testbed.plan.overlay import device_lines
-from testbed.plan.sessions import Sessions, route_server_peers
+from testbed.plan.sessions import Sessions
 from testbed.plan.templates import Templates
 from testbed.plan.types import Nic, Node, TunnelPlan
 
-Nics = dict[str, tuple[Nic, ...]]
+
+class Design(Struct, frozen=True):
+    """What the makers of nodes have in common: the topology and what earlier passes found."""
+
+    topology: Topology
+    layout: Layout
+    hubs: tuple[Hub, ...]
+    nics: Mapping[str, tuple[Nic, ...]]
+    tunnels: tuple[TunnelPlan, ...]
+    sessions: Sessions
+    templates: Templates
+    texts: Mapping[str, str]
+
+    def ends(self, node: str) -> list[tuple[TunnelPlan, int]]:
+        """The tunnels of a node, each with its end there (0 or 1)."""
+        return [(tunnel, tunnel.nodes.index(node)) for tunnel in self.tunnels if node in tunnel.nodes]
 
 
 def sysctls(interfaces: Iterable[str], forwarding: bool) -> dict[str, str]:
-    """The kernel settings of a node. Redirects and reverse-path filters would betray or break what the fabric does; ICMP
-    errors must not be rate-limited where loops and traceroutes are measured."""
+    """The kernel settings of a node.
+
+    Redirects and reverse-path filters would betray or break what the fabric does; ICMP errors must not be rate-limited where loops
+    and traceroutes are measured.
+    """
     settings = {
         "net.ipv4.icmp_ratelimit": "0",
         "net.ipv4.icmp_msgs_per_sec": "10000",
@@ -40,82 +61,104 @@ def default_route(nics: tuple[Nic, ...]) -> str:
     return f"route add default via {nics[0].gateway} dev {nics[0].name}"
 
 
-def host(number: str, station: Station, nics: tuple[Nic, ...], frontends: Iterable[Address]) -> Node:
+def vm(number: str, station: Station, design: Design) -> Node:
     """A VM."""
-    lines = (default_route(nics), *_loopbacks(f"{address}/32" for address in frontends))
+    nics = design.nics[station.name]
+    lines = (default_route(nics), *own_addresses(f"{address}/32" for address in _frontends(design.topology, station.name)))
     return Node(station.name, station.kind, number, nics, setup=lines, sysctls=sysctls([nic.name for nic in nics], forwarding=False))
 
 
-def route_server(number: str, station: Station, nics: Nics, topology: Topology, hub: Hub, templates: Templates) -> Node:
+def route_server(number: str, station: Station, design: Design) -> Node:
     """An instance of a Route Server: bgpd alone; it forwards nothing (RS2)."""
-    own = nics[station.name]
-    peers = route_server_peers(topology, hub.route_server or "", nics)
-    running = frr.route_server(templates, station.name, own[0].ip, hub, peers, gateways=())
+    nics, router = design.nics[station.name], design.layout.network.routers[station.name]
+    hub = next(hub for hub in design.hubs if hub.vnet == nics[0].vnet)
+    running = frr.route_server(design.templates, router, hub, design.sessions.neighbors[station.name], design.topology.timers)
     return Node(
         name=station.name,
         kind=station.kind,
         id=number,
-        nics=own,
-        asn=hub.asn,
-        router_id=own[0].ip,
-        setup=(default_route(own),),
+        nics=nics,
+        asn=router.asn,
+        router_id=router.router_id,
+        setup=(default_route(nics),),
         sysctls=sysctls(["eth0"], forwarding=False),
         files=running.files,
         daemons=running.daemons,
     )
 
 
-def nva(
-    number: str,
-    station: Station,
-    nics: Nics,
-    topology: Topology,
-    tunnels: tuple[TunnelPlan, ...],
-    spoken: Sessions,
-    frontends: Iterable[Address],
-    templates: Templates,
-    texts: Mapping[str, str],
-) -> Node:
+def nva(number: str, station: Station, design: Design) -> Node:
     """An NVA: a router with FRR and its tunnels."""
-    own, declared = nics[station.name], topology.nvas[station.name]
-    running = frr.nva(templates, texts, station.name, declared, own[0].ip, spoken.neighbors[station.name], topology.timers)
-    ends = [(tunnel, tunnel.nodes.index(station.name)) for tunnel in tunnels if station.name in tunnel.nodes]
+    nics, declared = design.nics[station.name], design.topology.nvas[station.name]
+    if declared.frr_config is not None:
+        running = frr.own_file(design.texts, station.name, declared.frr_config)
+    else:
+        router, neighbors = design.layout.network.routers[station.name], design.sessions.neighbors[station.name]
+        running = frr.router(design.templates, "nva.conf.j2", router, neighbors, design.topology.timers)
     lines = [
-        default_route(own),
-        *_kernel_routes(topology, station.name, own[0], ends, spoken),
-        *_loopbacks(_first_host(str(prefix)) for prefix in declared.loopbacks),
-        *_loopbacks(f"{address}/32" for address in frontends),
-        *(line for tunnel, end in ends for line in device_lines(tunnel, end)),
+        default_route(nics),
+        *_kernel_routes(design, station.name, nics[0]),
+        *own_addresses(first_host(str(prefix)) for prefix in declared.loopbacks),
+        *own_addresses(f"{address}/32" for address in _frontends(design.topology, station.name)),
+        *(line for tunnel, end in design.ends(station.name) for line in device_lines(tunnel, end)),
     ]
     return Node(
         name=station.name,
         kind=station.kind,
         id=number,
-        nics=own,
+        nics=nics,
         asn=declared.asn,
-        router_id=own[0].ip,
+        router_id=nics[0].ip,
         setup=tuple(lines),
-        sysctls=sysctls([nic.name for nic in own], forwarding=True),
+        sysctls=sysctls([nic.name for nic in nics], forwarding=True),
         files=running.files,
         daemons=running.daemons,
     )
 
 
-def _kernel_routes(topology: Topology, name: str, eth0: Nic, ends: list[tuple[TunnelPlan, int]], spoken: Sessions) -> list[str]:
+def gateway(number: str, station: Station, design: Design) -> Node:
+    """An instance of a gateway: it forwards between its VNets, which the fabric knows, and what it learns outside (GW1)."""
+    nics, router = design.nics[station.name], design.layout.network.routers[station.name]
+    neighbors = design.sessions.neighbors[station.name]
+    running = frr.gateway(design.templates, router, station.kind, neighbors, design.topology.timers)
+    served = [f"route add {prefix} via {nics[0].gateway} dev {nics[0].name}" for prefix in sorted(router.originates)]
+    return Node(
+        name=station.name,
+        kind=station.kind,
+        id=number,
+        nics=nics,
+        asn=router.asn,
+        router_id=router.router_id,
+        setup=(default_route(nics), *served, *(line for tunnel, end in design.ends(station.name) for line in device_lines(tunnel, end))),
+        sysctls=sysctls([nic.name for nic in nics], forwarding=True),
+        files=running.files,
+        daemons=running.daemons,
+    )
+
+
+def _frontends(topology: Topology, node: str) -> list[Address]:
+    """The load-balancer frontends that a backend answers for itself (floating IP)."""
+    return [str(balancer.ip) for balancer in topology.load_balancers.values() if node in balancer.backends]
+
+
+def _kernel_routes(design: Design, name: str, eth0: Nic) -> list[str]:
     """Routes that BGP must not decide: to each Route Server's subnet (RS7), to each remote tunnel end and to each multihop neighbour."""
-    servers = dict.fromkeys(neighbor.name for neighbor in spoken.neighbors[name] if neighbor.role == ROUTE_SERVER)
-    subnets = [str(subnet_of(topology, f"{topology.route_servers[server].vnet}/{ROUTE_SERVER_SUBNET}")) for server in servers]
-    remote = [f"{tunnel.outer[1 - end]}/32" for tunnel, end in ends]
-    multihop = [f"{each.address}/32" for each in spoken.neighbors[name] if each.update_source and each.role != ROUTE_SERVER]
+    topology = design.topology
+    servers = [server.vnet for server in topology.route_servers.values() if name in server.peers]
+    subnets = [str(subnet_of(topology, f"{vnet}/{ROUTE_SERVER_SUBNET}")) for vnet in servers]
+    remote = [f"{tunnel.outer[1 - end]}/32" for tunnel, end in design.ends(name)]
+    neighbors = design.sessions.neighbors.get(name, ())
+    multihop = [f"{each.address}/32" for each in neighbors if each.update_source and each.role != ROUTE_SERVER]
     return [f"route add {prefix} via {eth0.gateway} dev {eth0.name}" for prefix in dict.fromkeys((*subnets, *remote, *multihop))]
 
 
-def _loopbacks(addresses: Iterable[str]) -> list[str]:
+def own_addresses(addresses: Iterable[str]) -> list[str]:
+    """Lines for ``ip -batch``: addresses on the loopback."""
     lines = [f"address add {address} dev lo" for address in addresses]
     return ["link set lo up", *lines] if lines else []
 
 
-def _first_host(prefix: str) -> str:
+def first_host(prefix: str) -> str:
     """``10.50.0.1/24`` of 10.50.0.0/24: on lo the kernel answers for the whole network; a /32 or /31 as it is."""
     address, _, length = prefix.partition("/")
     if int(length) > 30:

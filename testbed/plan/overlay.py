@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from testbed.azure.fib import outer_addresses
+from testbed.azure.networks import link_addresses, tunnel_name
 from testbed.model.topology import Topology
-from testbed.plan.addressing import VNI_BASE, inner_addresses
-from testbed.plan.types import Nic, TunnelPlan
+from testbed.plan.addressing import VNI_BASE
+from testbed.plan.types import TunnelPlan
 
 VXLAN_PORT = 4789
 UNDERLAY_MTU = 1500
@@ -15,23 +17,23 @@ IPSEC_MTU = 1350
 """Inside IPsec; fits kernel ESP and the userspace backend alike, whose device is fixed at 1400."""
 
 
-def tunnels(topology: Topology, nics: dict[str, tuple[Nic, ...]]) -> tuple[TunnelPlan, ...]:
+def tunnels(topology: Topology) -> tuple[TunnelPlan, ...]:
     """Every declared tunnel, in order; the first is vx0 in both its nodes. Raises InputError when the overlay pool is too small."""
     used: Counter[str] = Counter()
     found: list[TunnelPlan] = []
-    inner = inner_addresses(topology.overlay_pool, len(topology.tunnels))
+    links = link_addresses(topology)
     for number, declared in enumerate(topology.tunnels):
         first, second = declared.between
         devices = f"vx{used[first]}", f"vx{used[second]}"
         used.update((first, second))
         found.append(
             TunnelPlan(
-                name=declared.name or f"{first}-{second}",
+                name=tunnel_name(declared),
                 type=declared.type,
                 nodes=(first, second),
                 device=devices,
-                outer=(nics[first][0].ip, nics[second][0].ip),
-                inner=inner[number],
+                outer=outer_addresses(topology, declared),
+                inner=links["tunnel", str(number)],
                 vni=VNI_BASE + number,
                 mtu=VXLAN_MTU if declared.type == "vxlan" else IPSEC_MTU,
                 bgp=declared.bgp,

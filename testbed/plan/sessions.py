@@ -1,67 +1,115 @@
-"""Who speaks BGP with whom, from which address: the sessions as both ends configure them."""
+"""Who speaks BGP with whom, from which address and by which policy: the sessions as both ends configure them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from testbed.azure.limits import ROUTE_SERVER_ASN
-from testbed.azure.nva_policy import OVERLAY, ROUTE_SERVER, UNDERLAY, instances
-from testbed.model.addresses import route_server_addresses
+from msgspec import Struct
+
+from testbed.azure.bgp import Adjacency, End, Exports, Imports
+from testbed.azure.networks import EXPRESSROUTE, GATEWAY, VPN, Layout
+from testbed.azure.nva_policy import OVERLAY, ROUTE_SERVER, UNDERLAY
+from testbed.azure.types import Address
 from testbed.model.topology import Topology
-from testbed.plan.frr import NeighborOf, Peer
-from testbed.plan.types import BgpPeering, Nic, TunnelPlan
+from testbed.plan.types import BgpPeering
+
+KINDS = {EXPRESSROUTE: "circuit", VPN: "site"}
+"""How a kind of adjacency is called in the plan, where it is called otherwise."""
+
+
+class NeighborOf(Struct, frozen=True):
+    """A BGP neighbour as one end sees it: ``role`` is what it is to this end, ``policy`` the name under which its route-maps go.
+
+    ``update_source`` is given where the session does not run over a link of its own, ``multihop`` where it is eBGP besides.
+    """
+
+    name: str
+    role: str
+    policy: str
+    address: Address
+    asn: int
+    description: str
+    imports: Imports
+    exports: Exports
+    update_source: Address | None = None
+    multihop: int = 0
+    bfd: bool = False
+    passive: bool = False
 
 
 class Sessions(NamedTuple):
-    """The sessions that will come up, and each NVA's neighbours as its configuration lists them."""
+    """The sessions that will come up, and the neighbours of each router as its configuration lists them."""
 
     peerings: tuple[BgpPeering, ...]
     neighbors: dict[str, tuple[NeighborOf, ...]]
 
 
-def sessions(topology: Topology, nics: dict[str, tuple[Nic, ...]], tunnels: tuple[TunnelPlan, ...]) -> Sessions:
-    """All BGP sessions of the NVAs: to Route Servers (RS3), inside tunnels, and between NVAs without a tunnel."""
+def sessions(topology: Topology, plan: Layout) -> Sessions:
+    """All BGP sessions of a design. A peer beyond a Route Server's limit is not configured there, so that TCP is refused (RS3, RS6)."""
     peerings: list[BgpPeering] = []
-    neighbors: dict[str, list[NeighborOf]] = {name: [] for name in topology.nvas}
-    for rs, server in topology.route_servers.items():
-        addresses = route_server_addresses(topology, rs)
-        for nva in server.peers:
-            own, asn = nics[nva][0].ip, topology.nvas[nva].asn
-            for instance in instances(topology.nvas[nva], rs):
-                node, address = f"{rs}-{instance}", addresses[instance]
-                peerings.append(BgpPeering("route_server", (nva, node), (own, address), (asn, ROUTE_SERVER_ASN)))
-                neighbors[nva].append(NeighborOf(rs, ROUTE_SERVER, address, ROUTE_SERVER_ASN, f"Route Server {node}", own))
-    for declared, tunnel in zip(topology.tunnels, tunnels, strict=True):
-        if tunnel.bgp:
-            peerings.append(BgpPeering("overlay", tunnel.nodes, tunnel.inner, _asns(topology, tunnel.nodes)))
-            _both(topology, neighbors, tunnel.nodes, tunnel.inner, OVERLAY, declared.bfd, f"in tunnel {tunnel.name}")
-    for session in topology.bgp_sessions:
-        ends = nics[session.between[0]][0].ip, nics[session.between[1]][0].ip
-        peerings.append(BgpPeering("underlay", session.between, ends, _asns(topology, session.between)))
-        _both(topology, neighbors, session.between, ends, UNDERLAY, session.bfd, "without a tunnel")
+    neighbors: dict[str, list[NeighborOf]] = {name: [] for name in (*plan.network.routers, *topology.nvas)}
+    bfd = _with_bfd(topology)
+    for adjacency in plan.network.adjacencies:
+        if not _refused(adjacency):
+            neighbors[adjacency.a.router].append(_neighbor(topology, plan, adjacency, adjacency.a, adjacency.b, bfd))
+        neighbors[adjacency.b.router].append(_neighbor(topology, plan, adjacency, adjacency.b, adjacency.a, bfd))
+        if not adjacency.down or adjacency.down in plan.unmodelled.values():
+            peerings.append(_peering(topology, plan, adjacency))
     return Sessions(tuple(peerings), {name: tuple(each) for name, each in neighbors.items()})
 
 
-def route_server_peers(topology: Topology, rs: str, nics: dict[str, tuple[Nic, ...]]) -> tuple[Peer, ...]:
-    """The NVAs configured at a Route Server, whether or not they peer with both instances (RS3)."""
-    return tuple(Peer(nva, nics[nva][0].ip, topology.nvas[nva].asn) for nva in topology.route_servers[rs].peers)
+def _refused(adjacency: Adjacency) -> bool:
+    return adjacency.kind == ROUTE_SERVER and adjacency.down.startswith(("RS3", "RS6"))
 
 
-def _asns(topology: Topology, nodes: tuple[str, str]) -> tuple[int, int]:
-    return topology.nvas[nodes[0]].asn, topology.nvas[nodes[1]].asn
+def _with_bfd(topology: Topology) -> set[frozenset[str]]:
+    """The pairs of routers that run BFD between them."""
+    tunnels = {frozenset(tunnel.between) for tunnel in topology.tunnels if tunnel.bfd}
+    return tunnels | {frozenset(session.between) for session in topology.bgp_sessions if session.bfd}
 
 
-def _both(
-    topology: Topology,
-    neighbors: dict[str, list[NeighborOf]],
-    nodes: tuple[str, str],
-    addresses: tuple[str, str],
-    role: str,
-    bfd: bool,
-    where: str,
-) -> None:
-    """Each end as the other's neighbour; without a tunnel the session is multihop, from the NVA's own address."""
-    for end, other in ((0, 1), (1, 0)):
-        source = addresses[end] if role == UNDERLAY else None
-        name, asn = nodes[other], topology.nvas[nodes[other]].asn
-        neighbors[nodes[end]].append(NeighborOf(name, role, addresses[other], asn, f"{name} {where}", source, bfd))
+def _peering(topology: Topology, plan: Layout, adjacency: Adjacency) -> BgpPeering:
+    """An NVA comes before its Route Server; otherwise the ends are in the order of the design."""
+    ends = (adjacency.b, adjacency.a) if adjacency.kind == ROUTE_SERVER else (adjacency.a, adjacency.b)
+    first, second = ends
+    asns = _asn(topology, plan, first.router), _asn(topology, plan, second.router)
+    kind = KINDS.get(adjacency.kind, adjacency.kind)
+    return BgpPeering(kind, (first.router, second.router), (first.address, second.address), asns)
+
+
+def _asn(topology: Topology, plan: Layout, router: str) -> int:
+    known = plan.network.routers.get(router)
+    return known.asn if known is not None else topology.nvas[router].asn
+
+
+def _neighbor(topology: Topology, plan: Layout, adjacency: Adjacency, own: End, other: End, bfd: set[frozenset[str]]) -> NeighborOf:
+    """The other end as this one configures it. Azure's side waits to be called; its policies go by role, those of others by name."""
+    azure = own.router in plan.speakers or own.router not in (*topology.nvas, *topology.sites)
+    server = plan.speakers[other.router].server if other.router in plan.speakers else other.router
+    apart = adjacency.kind in (ROUTE_SERVER, UNDERLAY, GATEWAY)
+    return NeighborOf(
+        name=server,
+        role=own.role,
+        policy=own.role if azure else server,
+        address=other.address,
+        asn=_asn(topology, plan, other.router),
+        description=_description(adjacency, other),
+        imports=own.imports,
+        exports=own.exports,
+        update_source=own.address if apart else None,
+        multihop=_hops(adjacency, own, plan),
+        bfd=adjacency.kind in (OVERLAY, UNDERLAY) and frozenset((own.router, other.router)) in bfd,
+        passive=own.router in plan.speakers and adjacency.kind in (ROUTE_SERVER, GATEWAY) and own.role != ROUTE_SERVER,
+    )
+
+
+def _hops(adjacency: Adjacency, own: End, plan: Layout) -> int:
+    if adjacency.kind == ROUTE_SERVER:
+        return 255 if own.router in plan.speakers else 2
+    return 2 if adjacency.kind == UNDERLAY else 0
+
+
+def _description(adjacency: Adjacency, other: End) -> str:
+    if adjacency.kind == OVERLAY:
+        return f"{other.router} in tunnel {adjacency.device}"
+    return f"{other.router} without a tunnel" if adjacency.kind == UNDERLAY else other.router

@@ -88,7 +88,7 @@ def test_the_nva_reaches_what_bgp_must_not_decide(plan: Plan) -> None:
 def test_policies_stand_before_the_router_and_filters_before_permits() -> None:
     conf = designs.compiled(parse_topology(policies()).topology).node("nva3").files["bgpd.conf"]
     assert conf.index("route-map TO-rs1 permit 100") < conf.index("router bgp 65003")
-    assert conf.index("route-map TO-rs1 deny 10") < conf.index("route-map TO-rs1 permit 21")
+    assert conf.index("route-map TO-rs1 deny 5") < conf.index("route-map TO-rs1 permit 21")
     assert "neighbor 10.1.1.4 " not in conf  # RS3: this NVA peers with one instance only
 
 

@@ -1,0 +1,118 @@
+"""On-premises and the circuits: MSEEs, customer edges and their hosts, and the wires that join them outside the fabric (GW3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from testbed.azure.fib import outer_addresses
+from testbed.azure.networks import EXPRESSROUTE, Layout, msee_name
+from testbed.model.topology import Site, Topology
+from testbed.plan import addressing, frr
+from testbed.plan.nodes import Design, first_host, own_addresses, sysctls
+from testbed.plan.overlay import device_lines
+from testbed.plan.types import Node, Wire
+
+LAN = "lan"
+
+
+def names(topology: Topology) -> tuple[str, ...]:
+    """The nodes outside the fabric: two MSEEs a circuit, the sites' routers, their hosts."""
+    edges = (msee_name(circuit, number) for circuit in topology.circuits for number in (0, 1))
+    hosts = (host for site in topology.sites.values() for host in site.hosts)
+    return (*edges, *topology.sites, *hosts)
+
+
+def wires(lab: str, topology: Topology, plan: Layout) -> tuple[Wire, ...]:
+    """Circuits as the BGP sessions over them have them, then the LANs of the sites; interfaces are named w0, w1 … in each node."""
+    used: Counter[str] = Counter()
+    found: list[Wire] = []
+    for adjacency in plan.network.adjacencies:
+        if adjacency.kind == EXPRESSROUTE:
+            addresses = f"{adjacency.a.address}/31", f"{adjacency.b.address}/31"
+            found.append(_wire(lab, (adjacency.a.router, adjacency.b.router), addresses, used, len(found)))
+    for name, site in topology.sites.items():
+        for host, address in site.hosts.items():
+            found.append(_wire(lab, (name, host), ("", f"{address}/32"), used, len(found)))
+    return tuple(found)
+
+
+def _wire(lab: str, nodes: tuple[str, str], addresses: tuple[str, str], used: Counter[str], number: int) -> Wire:
+    names = f"w{used[nodes[0]]}", f"w{used[nodes[1]]}"
+    used.update(nodes)
+    return Wire(nodes, names, addresses, (addressing.wire_mac(lab, number, 0), addressing.wire_mac(lab, number, 1)))
+
+
+def node(number: str, name: str, design: Design, links: tuple[Wire, ...]) -> Node:
+    """An MSEE, a site's router or a host."""
+    if name in design.topology.sites:
+        return _site(number, name, design, links)
+    site = next((site for site in design.topology.sites.values() if name in site.hosts), None)
+    return _msee(number, name, design, links) if site is None else _host(number, name, site, links)
+
+
+def _interfaces(name: str, links: tuple[Wire, ...]) -> Iterator[tuple[str, str]]:
+    """A node's wires: the interface there, and the node at the other end."""
+    for wire in links:
+        for own, other in ((0, 1), (1, 0)):
+            if wire.nodes[own] == name:
+                yield wire.names[own], wire.nodes[other]
+
+
+def _msee(number: str, name: str, design: Design, links: tuple[Wire, ...]) -> Node:
+    router = design.layout.network.routers[name]
+    running = frr.router(design.templates, "msee.conf.j2", router, design.sessions.neighbors[name], design.topology.timers)
+    return Node(
+        name=name,
+        kind="msee",
+        id=number,
+        nics=(),
+        asn=router.asn,
+        router_id=router.router_id,
+        sysctls=sysctls([interface for interface, _ in _interfaces(name, links)], forwarding=True),
+        files=running.files,
+        daemons=running.daemons,
+    )
+
+
+def _site(number: str, name: str, design: Design, links: tuple[Wire, ...]) -> Node:
+    """A customer edge: its networks, which it answers for as far as no host does, and the ways to its tunnels' far ends."""
+    site, router = design.topology.sites[name], design.layout.network.routers[name]
+    running = frr.router(design.templates, "site.conf.j2", router, design.sessions.neighbors[name], design.topology.timers)
+    lines = [
+        *own_addresses(f"{first_host(str(prefix)).partition('/')[0]}/32" for prefix in site.prefixes),
+        *own_addresses(first_host(str(prefix)) for prefix in site.loopbacks),
+        *(f"route add local {prefix} dev lo table main" for prefix in site.prefixes if prefix.prefixlen < 32),
+        *(f"route add {site.hosts[host]}/32 dev {interface}" for interface, host in _interfaces(name, links) if host in site.hosts),
+        *_ways_to_tunnel_ends(name, design),
+        *(line for tunnel, end in design.ends(name) for line in device_lines(tunnel, end)),
+    ]
+    return Node(
+        name=name,
+        kind="site",
+        id=number,
+        nics=design.nics.get(name, ()),
+        asn=router.asn,
+        router_id=router.router_id,
+        setup=tuple(lines),
+        sysctls=sysctls([interface for interface, _ in _interfaces(name, links)], forwarding=True),
+        files=running.files,
+        daemons=running.daemons,
+    )
+
+
+def _ways_to_tunnel_ends(name: str, design: Design) -> Iterator[str]:
+    """Private far ends of tunnels go over the circuits, whatever is learned inside the tunnels."""
+    edges = [each.a.address for each in design.layout.network.adjacencies if each.kind == EXPRESSROUTE and each.b.router == name]
+    for tunnel in design.topology.tunnels:
+        if name in tunnel.between and tunnel.over == "private" and edges:
+            remote = outer_addresses(design.topology, tunnel)[1 - tunnel.between.index(name)]
+            yield f"route add {remote}/32 " + " ".join(f"nexthop via {edge}" for edge in edges)
+
+
+def _host(number: str, name: str, site: Site, links: tuple[Wire, ...]) -> Node:
+    """A host: everything to its customer edge, which answers at the first address of the site's network."""
+    interface = next(interface for interface, _ in _interfaces(name, links))
+    gateway = first_host(str(next(prefix for prefix in site.prefixes if site.hosts[name] in prefix))).partition("/")[0]
+    lines = (f"route add {gateway}/32 dev {interface}", f"route add default via {gateway} dev {interface}")
+    return Node(name, "host", number, (), setup=lines, sysctls=sysctls([interface], forwarding=False))
