@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ from testbed.controller.journal import Journal
 from testbed.controller.speakers import node_name, peers_of, reporting_speakers
 from testbed.controller.stations import Notice, Station
 from testbed.controller.switches import Epochs
-from testbed.errors import ExitCode, InputError, TestbedError
+from testbed.errors import ExitCode, InputError, MachineError, TestbedError
 from testbed.plan.types import Plan
 from testbed.rpc import Server
 
@@ -109,6 +110,7 @@ class Process:
         self._engine = Engine(self._plan(), Journal(lab_dir / "log" / "journal.jsonl"), Epochs(lab_dir / "epoch"), time.monotonic())
         self._stations: dict[Any, Station] = {}
         self._socket = lab_dir / "controller.sock"
+        self._server: Server | None = None
 
     def run(self) -> NoReturn:
         """Run until told to quit. Anything unexpected ends the process: better no controller than one that does nothing."""
@@ -124,18 +126,21 @@ class Process:
             traceback.print_exc()
         finally:
             self._engine.journal.write("controller-stop", status=int(status))
-            self._socket.unlink(missing_ok=True)
+            if self._server:
+                self._socket.unlink(missing_ok=True)
             sys.stderr.flush()
             os._exit(status)  # os-ken's threads wait for connections for ever
 
     def _start(self) -> None:
         sys.setswitchinterval(_THREAD_SWITCH)
+        _require_port()
         self._engine.journal.write("controller-start", pid=os.getpid())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._inbox.put(Quit()))
         self._listen()
         self._open_stations()
-        Server(self._socket, api.routes(self._engine, self.ask, self._reload, lambda: self._inbox.put(Quit()))).serve_in_background()
+        self._server = Server(self._socket, api.routes(self._engine, self.ask, self._reload, lambda: self._inbox.put(Quit())))
+        self._server.serve_in_background()
 
     def _listen(self) -> None:
         """Start os-ken: its OpenFlow server and our shim."""
@@ -150,10 +155,10 @@ class Process:
             threading.Thread(target=self._watch, args=(service,), name="watch", daemon=True).start()
 
     def _watch(self, service: threading.Thread) -> None:
-        """The OpenFlow server ends only when it cannot listen."""
+        """The OpenFlow server should never end."""
         service.join()
-        LOG.error("cannot listen on %s:%d: another controller runs in this namespace, or the server failed (see above)", ADDRESS, PORT)
-        os._exit(ExitCode.CANNOT)
+        LOG.error("the OpenFlow server on %s:%d ended", ADDRESS, PORT)
+        os._exit(ExitCode.INTERNAL)
 
     def _open_stations(self) -> None:
         """One BMP station for each speaker of the plan; those of a changed speaker are opened anew."""
@@ -212,6 +217,19 @@ class Process:
         plan = self._plan()
         self._engine.reload(plan, time.monotonic())
         self._open_stations()
+
+
+def _require_port() -> None:
+    """Raises MachineError when somebody listens on our port already; os-ken would only log it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, PORT))
+            probe.listen(1)
+        except OSError as error:
+            raise MachineError(
+                f"cannot listen on {ADDRESS}:{PORT}: {error.strerror}", "another controller runs in this namespace"
+            ) from error
 
 
 def _answer(ask: Ask) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from testbed.emulation import client
 from testbed.emulation.client import LabClient
 from testbed.emulation.vty import Vty
-from testbed.errors import LabError
+from testbed.errors import ExitCode, LabError
 from testbed.model.loader import load_topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.templates import load_templates
@@ -265,6 +266,14 @@ def test_a_killed_controller_costs_no_packet(running: RunningLab, tmp_path: Path
     output, _ = ping.communicate(timeout=30)
     assert "600 packets transmitted, 600 received" in output
     assert running.differences(tmp_path) == "", "nothing of the former life is left on the switches"
+
+
+def test_a_second_controller_is_refused_and_the_first_goes_on(running: RunningLab) -> None:
+    argv = ["ip", "netns", "exec", running.plan.fabric, sys.executable, "-m", "testbed.controller", "--lab-dir", str(running.lab.paths.dir)]
+    second = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
+    assert second.returncode == ExitCode.CANNOT
+    assert "cannot listen on 127.0.0.1:6653: Address already in use" in second.stderr
+    assert running.ready() is None
 
 
 def test_a_thousand_prefixes(running: RunningLab, tmp_path: Path) -> None:
