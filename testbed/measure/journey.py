@@ -55,11 +55,11 @@ class Journey:
 
 
 def assemble(source: str, target: str, sightings: Sequence[Sighting], time_exceeded_by: str | None = None) -> Journey:
-    """Order the sightings by time and fold them into the nodes visited.
+    """Order the sightings by time (those of one time stay as they come) and fold them into the nodes visited.
 
     A node is visited anew when the probe comes in after it had gone out; from a NIC to a tunnel device it is the same visit.
     """
-    ordered = tuple(sorted(sightings, key=lambda seen: (seen.time, -seen.ttl)))
+    ordered = tuple(sorted(sightings, key=lambda seen: seen.time))
     nodes: list[str] = []
     previous: Sighting | None = None
     for seen in ordered:

@@ -26,7 +26,10 @@ _TIMESPEC = struct.Struct("qq")
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame as captured: wall-clock seconds, where, which way (``out`` leaves the namespace), whether it has an Ethernet header."""
+    """One frame as captured: wall-clock seconds, where, which way (out leaves the namespace), whether it has an Ethernet header.
+
+    ``stamp`` is the kernel's time in nanoseconds: seconds as a float cannot tell the two ends of a veth apart.
+    """
 
     time: float
     node: str
@@ -34,6 +37,7 @@ class Frame:
     outgoing: bool
     ethernet: bool
     data: bytes
+    stamp: int = 0
 
 
 class Recorder:
@@ -72,7 +76,7 @@ class Recorder:
         self._close()
         os.close(self._stop)
         os.close(self._stopped)
-        self.frames.sort(key=lambda frame: frame.time)
+        self.frames.sort(key=lambda frame: frame.stamp)
 
     def _close(self) -> None:
         for tap in self._sockets.values():
@@ -96,7 +100,9 @@ class Recorder:
             except OSError:
                 return
             if self._needle in data and device != "lo":
-                self.frames.append(Frame(_stamp(control), name, device, packet_type == _OUTGOING, hardware == _ETHERNET, data))
+                stamp = _stamp(control)
+                outgoing, ethernet = packet_type == _OUTGOING, hardware == _ETHERNET
+                self.frames.append(Frame(stamp * 1e-9, name, device, outgoing, ethernet, data, stamp))
 
 
 def _open(device: str | None) -> socket.socket:
@@ -113,9 +119,9 @@ def _open(device: str | None) -> socket.socket:
     return tap
 
 
-def _stamp(control: list[tuple[int, int, bytes]]) -> float:
+def _stamp(control: list[tuple[int, int, bytes]]) -> int:
     for level, kind, data in control:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
             seconds, nanoseconds = _TIMESPEC.unpack(data[: _TIMESPEC.size])
-            return float(seconds) + float(nanoseconds) * 1e-9
-    return 0.0
+            return int(seconds) * 1_000_000_000 + int(nanoseconds)
+    return 0
