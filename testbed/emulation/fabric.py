@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from testbed.emulation import netns, syscalls
 from testbed.emulation.ledger import Entry
-from testbed.emulation.paths import LabPaths, namespaces
+from testbed.emulation.paths import LabPaths
 from testbed.emulation.shaping import shape
 from testbed.errors import LabError
 from testbed.plan.types import Node, PeeringLink, Plan, Wire
@@ -49,10 +49,10 @@ def announce_peerings(links: Iterable[PeeringLink]) -> list[Entry]:
     return [Entry("link", end.id, f"{end.bridge}->{end.peer_vnet}") for link in links for end in link.ends]
 
 
-def create_namespaces(plan: Plan) -> None:
-    """Make the fabric's and all nodes' namespaces with their sysctls. Names must be reserved (`netns.names_reserved`)."""
+def create_namespaces(plan: Plan, names: Sequence[str]) -> None:
+    """Make these of the plan's namespaces, with their sysctls. The names must be reserved (`netns.names_reserved`)."""
     settings = {node.id: _EVERYWHERE | node.sysctls for node in plan.nodes}
-    netns.create(namespaces(plan), lambda name: _drop(netns.write_sysctls(settings.get(name, _EVERYWHERE))))
+    netns.create(names, lambda name: _drop(netns.write_sysctls(settings.get(name, _EVERYWHERE))))
 
 
 def _drop(missing: dict[str, str]) -> None:

@@ -68,8 +68,6 @@ class Lab:
         ``wanted`` is called now and then and raises when nobody wants the lab any more.
         Raises LabError (a process died, a command failed) or NotReady (a stage ran out of its budget, with the last reason).
         """
-        from testbed.emulation.mininet_lab import LabNet
-
         start = time.monotonic()
         self._wanted = wanted
 
@@ -77,15 +75,7 @@ class Lab:
             self.stages.append((stage, time.monotonic() - start))
             told(*self.stages[-1])
 
-        network = LabNet(self.plan, self.paths)
-        with netns.names_reserved(namespaces(self.plan)):
-            self.ledger.note(fabric.announce(self.plan))
-            network.create_namespaces()
-        self._start_lab_processes()
-        network.create_links()
-        self._start_switch()
-        fabric.write_files(self.plan, self.paths)
-        network.configure_hosts()
+        self._make_network()
         self._startup = Startup(self.plan.nodes, self.launcher, self._remember, self._forwards)
         self._wait("network", self._switch_is_ready)
         end("network")
@@ -101,6 +91,23 @@ class Lab:
         self.ledger.note([ledger.Entry(ledger.BUILT, self.plan.lab)])
         self._startup = None
 
+    def _make_network(self) -> None:
+        """Make the network as Mininet objects; first of all the fabric's namespace with the controller, which takes longest to be there."""
+        with netns.names_reserved(namespaces(self.plan)):
+            self.ledger.note(fabric.announce(self.plan))
+            fabric.create_namespaces(self.plan, (self.plan.fabric,))
+            if self.with_controller:
+                self.start_controller()
+            from testbed.emulation.mininet_lab import LabNet  # here: it takes its time to import, the controller starts meanwhile
+
+            network = LabNet(self.plan, self.paths)
+            network.create_namespaces()
+        self._start_database()
+        network.create_links()
+        self._start_switch()
+        fabric.write_files(self.plan, self.paths)
+        network.configure_hosts()
+
     def _routes(self, converged: Check | None) -> Check:
         checks: list[Check] = [readiness.Settled(self.plan, self.paths)]
         if self.with_controller:
@@ -115,12 +122,9 @@ class Lab:
         home = {"PYTHONPATH": str(Path(testbed.__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
         self._start(("controller", argv, home))
 
-    def _start_lab_processes(self) -> None:
-        """The controller first: it takes longest to be there. The database is made meanwhile."""
-        if self.with_controller:
-            self.start_controller()
+    def _start_database(self) -> None:
         fabric.run_batches([fabric.Batch("Open vSwitch", self.plan.fabric, openvswitch.database_argv(self.paths), [""])])
-        self._start(("ovsdb-server", openvswitch.server_argv(self.paths), openvswitch.environment(self.paths)))
+        self.start_database()
 
     def _start_switch(self) -> None:
         """Fill the database, then start the switch daemon: it finds everything there at once."""

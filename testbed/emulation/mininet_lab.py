@@ -212,8 +212,8 @@ class LabNet(Mininet):  # type: ignore[misc]
                 interface.ip, interface.prefixLen = address.split("/")
 
     def create_namespaces(self) -> None:
-        """Make the namespaces of the fabric and of all hosts."""
-        fabric.create_namespaces(self.plan)
+        """Make the namespaces of all hosts; the fabric's is there before."""
+        fabric.create_namespaces(self.plan, [node.id for node in self.plan.nodes])
 
     def create_links(self) -> None:
         """Make all links, each end in its host or in the fabric."""

@@ -22,8 +22,8 @@ from testbed.plan.types import BgpPeering, Node, Plan, TunnelPlan
 from testbed.wait import wait_until
 
 CONTROLLER_PORT = 6653
-SETTLED = 0.15
-"""Seconds without a change in any BGP table after which routes count as settled: three times the daemons' coalesce time."""
+SETTLED = 0.1
+"""Seconds without a change in any BGP table after which routes count as settled: twice the daemons' coalesce time."""
 _LISTENING = "0A"
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,7 +16,7 @@ import pytest
 from testbed.emulation import client, ledger, lock, processes
 from testbed.emulation.client import LabClient
 from testbed.emulation.paths import LabPaths
-from testbed.errors import LabError, LabExists, NoSuchLab
+from testbed.errors import LabError, LabExists, NoSuchLab, NotReady
 from testbed.plan.types import Daemon, Plan
 from testbed.wait import wait_until
 
@@ -117,6 +119,51 @@ def test_labd_killed_while_building_leaves_nothing(small_plan: MakePlan, lab_nam
     timer.join()
     if client.labs():
         down(lab_name)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(50))
+def test_anything_killed_at_any_point_of_a_life_leaves_nothing(small_plan: MakePlan, lab_name: str, down: Down, seed: int) -> None:
+    """With the controller: labd or a random process of the lab is killed at a random moment, then the command that takes it down."""
+    moment = random.Random(seed)
+    plan, paths = small_plan(lab_name), LabPaths.of(lab_name)
+
+    def kill() -> None:
+        victims = sorted(processes.tagged(paths)) + [who for who in [lock.holder(paths)] if who]
+        if victims:
+            processes.send_signal(moment.choice(victims), signal.SIGKILL)
+
+    timer = threading.Timer(moment.uniform(0.0, 1.8), kill)
+    timer.start()
+    with suppress(LabError, NotReady):
+        client.up(plan, silent)
+    timer.join()
+    if client.labs():
+        half_down(lab_name, moment.uniform(0.0, 0.2))
+    if client.labs() or paths.lock.exists():
+        down(lab_name)
+
+
+@pytest.mark.parametrize("delay", [0.001, 0.02, 0.1])
+def test_a_killed_tear_down_is_finished_by_the_next(small_plan: MakePlan, lab_name: str, down: Down, delay: float) -> None:
+    up(small_plan(lab_name))
+    half_down(lab_name, delay)
+    if client.labs() or LabPaths.of(lab_name).lock.exists():
+        down(lab_name)
+
+
+def half_down(name: str, delay: float) -> None:
+    """A `down` in a process of its own, killed after ``delay`` seconds."""
+    child = os.fork()
+    if child == 0:
+        try:
+            client.down(name)
+        finally:
+            os._exit(0)
+    timer = threading.Timer(delay, lambda: os.kill(child, signal.SIGKILL))
+    timer.start()
+    timer.join()
+    os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
