@@ -78,7 +78,7 @@ def live_learned(lab: LiveLab, server: str, peer: str) -> Table:
 
 def live_advertised(lab: LiveLab, server: str, peer: str) -> Table:
     """What the instances of a server really send to a peer, asked of their bgpd."""
-    from testbed.emulation.vty import show
+    from testbed.vty import show
 
     paths: dict[Address, list[tuple[BgpPath, str]]] = {}
     for instance, (own, other) in _addresses(lab, server, peer).items():

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from pathlib import Path
 from typing import Any
 
 from testbed.azure.types import Address
 from testbed.controller.bmp import ENDED_HERE, notification_reason
+from testbed.errors import TestbedError
+from testbed.vty import show
+from testbed.wait import poll
 
-TIMEOUT = 0.5
-MAX_ANSWER = 1 << 20
+BUDGET = 1.0
+"""Seconds within which bgpd should know why; it tells BMP a moment before it writes the reason down."""
 _NOTIFIED = ("BGP Notification send", "BGP Notification received")
 
 
-def why_down(vty: Path, peer: Address) -> str:
+def why_down(vty: Path, peer: Address, budget: float = BUDGET) -> str:
     """Why bgpd's session with this peer ended, as a reason of `SessionDown`; ``local`` when it does not say or does not answer.
 
     ``vty`` is bgpd's command socket (``bgpd.vty``).
     """
-    try:
-        neighbours = json.loads(_ask(vty, f"show bgp neighbors {peer} json"))
-    except (OSError, ValueError):
-        return ENDED_HERE
-    return reason_of(neighbours.get(peer, {}))
+    found = ENDED_HERE
+
+    def known() -> str | None:
+        nonlocal found
+        try:
+            found = reason_of(show(vty, f"show bgp neighbors {peer} json").get(peer, {}))
+        except (OSError, ValueError, TestbedError):
+            return "bgpd does not answer"
+        return None if found != ENDED_HERE else "bgpd does not say"
+
+    poll(known, budget=budget, interval=0.02)
+    return found
 
 
 def reason_of(neighbour: dict[str, Any]) -> str:
@@ -36,23 +44,3 @@ def reason_of(neighbour: dict[str, Any]) -> str:
     if cause.startswith(("Admin", "Neighbor deleted", "User reset")):
         return "notification"
     return "closed" if cause == "Peer closed the session" else ENDED_HERE
-
-
-def _ask(vty: Path, command: str) -> bytes:
-    """One command's answer. The protocol: the command and a NUL; the answer, three NULs and the return code."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(TIMEOUT)
-        connection.connect(str(vty))
-        _exchange(connection, b"enable\0")
-        return _exchange(connection, command.encode() + b"\0")
-
-
-def _exchange(connection: socket.socket, request: bytes) -> bytes:
-    connection.sendall(request)
-    answer = b""
-    while answer[-4:-1] != b"\0\0\0":
-        chunk = connection.recv(65536)
-        if not chunk or len(answer) > MAX_ANSWER:
-            raise ConnectionError("bgpd closed its command socket")
-        answer += chunk
-    return answer[:-4]

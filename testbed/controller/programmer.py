@@ -166,7 +166,7 @@ class Programmer:
 
     def _wanted(self, domain: Domain, prefix: Prefix) -> _Entry:
         """The flows of one prefix: one for all NICs of the domain, or one for each home where the homes differ (chapter 7)."""
-        views = [(home, self._routes[domain.id, home].at(prefix), self._ranked(domain, home, prefix)) for home in self._homes[domain.id]]
+        views = [self._view(domain, home, prefix) for home in self._homes[domain.id]]
         if all(view[1:] == views[0][1:] for view in views):
             views = [(None, *views[0][1:])]  # type: ignore[list-item]
         flows: list[Flow] = []
@@ -176,6 +176,11 @@ class Programmer:
             if any(_by_bgp(row) for row in rows):
                 groups.append(self._own(domain, home, ranked))
         return _Entry(tuple(flows), tuple(groups))
+
+    def _view(self, domain: Domain, home: int, prefix: Prefix) -> tuple[int, tuple[Row, ...], Ranked]:
+        """The rows of one prefix as NICs of one home have them; candidates only where they decide, so that equal routes are one flow."""
+        rows = self._routes[domain.id, home].at(prefix)
+        return home, rows, self._ranked(domain, home, prefix) if any(map(_by_bgp, rows)) else ()
 
     def _own(self, domain: Domain, home: int | None, ranked: Ranked) -> int:
         number = group_id(domain.id, home, ranked)

@@ -12,10 +12,10 @@ from testbed.emulation import fabric, netns, openvswitch, ovsdb, syscalls
 from testbed.emulation.daemons import filled
 from testbed.emulation.fabric import Batch
 from testbed.emulation.lab import Lab, write_plan
-from testbed.emulation.vty import Vty
 from testbed.errors import LabError
 from testbed.plan.difference import NodeChange, node_changes
 from testbed.plan.types import PeeringLink, Plan
+from testbed.vty import Vty
 from testbed.wait import wait_until
 
 

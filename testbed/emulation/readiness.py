@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from testbed import rpc
 from testbed.emulation import netns
 from testbed.emulation.paths import LabPaths
-from testbed.emulation.vty import show
 from testbed.errors import NotReady, TestbedError
 from testbed.plan.types import BgpPeering, Node, Plan, TunnelPlan
+from testbed.vty import show
 from testbed.wait import wait_until
 
 CONTROLLER_PORT = 6653
@@ -102,12 +103,20 @@ def sessions(plan: Plan, paths: LabPaths) -> Callable[[], str | None]:
     return check
 
 
+def _controller_status(paths: LabPaths) -> dict[str, Any] | str:
+    """What the controller says of itself, or why it does not; it may die in the middle of a sentence."""
+    try:
+        status: dict[str, Any] = rpc.call(paths.controller_socket, "GET", "/status", timeout=5.0)
+    except (OSError, HTTPException, ValueError, TestbedError) as error:
+        return f"controller: {error}"
+    return status
+
+
 def controller(paths: LabPaths) -> str | None:
     """None when the controller says it is ready, else what it says."""
-    try:
-        status = rpc.call(paths.controller_socket, "GET", "/status", timeout=5.0)
-    except OSError as error:
-        return f"controller: {error.strerror or error}"
+    status = _controller_status(paths)
+    if isinstance(status, str):
+        return status
     if status.get("ready"):
         return None
     return f"controller: {status.get('reason') or 'not ready'}"
@@ -115,19 +124,15 @@ def controller(paths: LabPaths) -> str | None:
 
 def connected_bridges(paths: LabPaths) -> frozenset[str]:
     """The ids of the bridges that talk to the controller, as it says itself: Open vSwitch's database learns of it 5 s later."""
-    try:
-        status = rpc.call(paths.controller_socket, "GET", "/status", timeout=5.0)
-    except (OSError, TestbedError):
-        return frozenset()
-    return frozenset(switch["bridge"] for switch in status["switches"] if switch["connected"])
+    status = _controller_status(paths)
+    return frozenset() if isinstance(status, str) else frozenset(switch["bridge"] for switch in status["switches"] if switch["connected"])
 
 
 def programmed(paths: LabPaths) -> str | None:
     """None when every switch has acknowledged all that the controller sent so far, else which has not."""
-    try:
-        status = rpc.call(paths.controller_socket, "GET", "/status", timeout=5.0)
-    except OSError as error:
-        return f"controller: {error.strerror or error}"
+    status = _controller_status(paths)
+    if isinstance(status, str):
+        return status
     for switch in status["switches"]:
         if not switch["connected"] or switch["pending"] or not switch["swept"]:
             return f"the switch of {switch['vnet']} has not got its flows yet"

@@ -54,6 +54,13 @@ ROUTE = Table(
     "the effective routes of the NIC's routing domain (reg0) and, where they differ, of its home instance (reg1), by longest prefix (E1)",
     miss_reason="E3: no effective route",
 )
+SPREAD = Table(
+    24,
+    "spread",
+    ("reg4",),
+    "the choice among equal next hops (reg4) by the 5-tuple, with the domain's seed, into reg5 (a group's bucket would ignore it)",
+    miss_reason="the set of next hops has just gone",
+)
 SLOTS = Table(
     25,
     "slots",
@@ -90,7 +97,7 @@ DELIVER = Table(
     miss_reason="P1: the next NIC is not in this VNet, and peerings are not transitive",
 )
 
-PIPELINE = (CLASSIFY, SOURCE_GUARD, ROUTE, SLOTS, RESOLVE, ARRIVAL, DEPART, DELIVER)
+PIPELINE = (CLASSIFY, SOURCE_GUARD, ROUTE, SPREAD, SLOTS, RESOLVE, ARRIVAL, DEPART, DELIVER)
 
 
 def table(id_: int) -> Table:

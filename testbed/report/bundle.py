@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from testbed.emulation.vty import show
 from testbed.errors import TestbedError
 from testbed.scenario.live import LiveLab
+from testbed.vty import show
 
 
 def collect(lab: LiveLab, folder: Path) -> None:

@@ -14,11 +14,11 @@ import pytest
 
 from testbed.emulation import client
 from testbed.emulation.client import LabClient
-from testbed.emulation.vty import Vty
 from testbed.errors import ExitCode, LabError
 from testbed.model.loader import load_topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.templates import load_templates
+from testbed.vty import Vty
 from testbed.wait import wait_until
 
 pytestmark = pytest.mark.root

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from testbed.emulation import ovsdb
-from testbed.emulation.vty import Vty, show
 from testbed.errors import LabError
+from testbed.vty import Vty, show
 
 Serve = Callable[[Callable[[socket.socket], None]], Path]
 
