@@ -12,7 +12,7 @@ from functools import lru_cache
 from testbed.azure.types import Address, Domain, Ranked
 from testbed.plan.fabric_index import FabricIndex, Hop, stable_hash
 from testbed.plan.openflow import Action, Flow, Group, Multipath, Resubmit, SetField, ToGroup
-from testbed.plan.pipeline import DEPART, REG_SET, REG_SLOT, SLOTS
+from testbed.plan.pipeline import DEPART, REG_SET, REG_SLOT, SLOTS, SPREAD
 from testbed.plan.types import LoadBalancerPlan, Nic
 
 _BALANCER_BASE = 0x80000000
@@ -74,8 +74,9 @@ def choice(number: int, basis: int, hops: Sequence[Hop], note: str) -> tuple[Gro
     """A group that spreads packets over hops by their 5-tuple. A hop that cannot be reached keeps its share, which is dropped (P1)."""
     if len(hops) <= 1:
         return Group(number, _bucket(hops[0]) if hops else (), note), ()
-    actions = (SetField(REG_SET, number), Multipath(basis, len(hops), REG_SLOT), Resubmit(SLOTS.id))
-    return Group(number, actions, note), tuple(_slot(number, slot, hop) for slot, hop in enumerate(hops))
+    actions = (SetField(REG_SET, number), Resubmit(SPREAD.id))
+    spread = Flow(SPREAD.id, 100, ((REG_SET, number),), (Multipath(basis, len(hops), REG_SLOT),), SLOTS.id, note=note)
+    return Group(number, actions, note), (*(_slot(number, slot, hop) for slot, hop in enumerate(hops)), spread)
 
 
 def _bucket(hop: Hop) -> tuple[Action, ...]:

@@ -133,7 +133,8 @@ class _Walk:
                 case Multipath(basis, links, register):
                     fields[register] = _hash(basis, fields) % links
                 case ToGroup(number):
-                    self.actions(self.bridge.groups[number].actions, dict(fields))
+                    bucket = self.bridge.groups[number].actions
+                    self.actions([each for each in bucket if not isinstance(each, Multipath)], dict(fields))  # ignored there, as by OVS
                 case Resubmit(number):
                     self.table(number, fields)
         if flow is not None and not self.sent and not any(isinstance(each, Resubmit | ToGroup) for each in actions):
