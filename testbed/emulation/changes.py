@@ -121,8 +121,11 @@ def _change_ports(plan: Plan, lab: Lab, added: list[PeeringLink], removed: list[
         fabric.run_batches([Batch("fabric", plan.fabric, ("tc", "-batch", "-"), fabric.shaping_lines(plan, added))])
         if added:
             connection.transact(openvswitch.add_peerings(added))
-        wait_until(lambda: openvswitch.applied(connection), what="peerings on the switches", budget=10.0, interval=0.003)
-        openvswitch.check_ports(connection, plan)
+
+        def check() -> str | None:
+            return openvswitch.applied(connection) or openvswitch.misplaced_port(connection, plan)
+
+        wait_until(check, what="peerings on the switches", budget=10.0, interval=0.003)
 
 
 def _reconfigure(lab: Lab, change: NodeChange) -> None:
