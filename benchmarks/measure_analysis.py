@@ -1,4 +1,4 @@
-"""How long the analysis of a million samples takes: `python benchmarks/measure_analysis.py`."""
+"""How long the analysis of a million samples takes (`testbed benchmark`)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from testbed.measure import outage
 from testbed.measure.batches import ARRIVAL
 from testbed.measure.latency import latency
-from testbed.measure.outage import loss_over_time, measure
 
 SAMPLES = 1_000_000
 
@@ -30,12 +30,12 @@ def rows() -> list[tuple[str, str, str]]:
     arrivals["received"] = sent[kept] + generator.integers(100_000, 3_000_000, len(kept))
     goal = "≤ 2 s together"
     return [
-        ("outage of 1,000,000 samples, 1 % lost, many reordered", f"{timed(lambda: measure(sent, arrivals)):.3f} s", goal),
-        ("loss over time in bins of 10 ms", f"{timed(lambda: loss_over_time(sent, arrivals, 0.01)):.3f} s", goal),
+        ("outage of 1,000,000 samples, 1 % lost, many reordered", f"{timed(lambda: outage.measure(sent, arrivals)):.3f} s", goal),
+        ("loss over time in bins of 10 ms", f"{timed(lambda: outage.loss_over_time(sent, arrivals, 0.01)):.3f} s", goal),
         ("latency percentiles", f"{timed(lambda: latency(arrivals)):.3f} s", goal),
     ]
 
 
-if __name__ == "__main__":
-    for what, measured, goal in rows():
-        print(f"{what:60} {measured:20} {goal}")
+def measure() -> list[dict[str, str]]:
+    """The rows as `testbed benchmark` takes them."""
+    return [dict(zip(("what", "measured", "goal"), row, strict=True)) for row in rows()]

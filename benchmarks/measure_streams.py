@@ -1,4 +1,4 @@
-"""How fast and how exactly streams are sent and received: `python benchmarks/measure_streams.py` (root, in namespaces of its own)."""
+"""How fast and how exactly streams are sent and received (`testbed benchmark`), in namespaces of its own."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _lateness(*seconds: float) -> str:
     return " · ".join(f"{value * 1e3:.3f} ms" for value in seconds)
 
 
-if __name__ == "__main__":
+def measure() -> list[dict[str, str]]:
+    """The rows as `testbed benchmark` takes them."""
     with pair():
-        for what, measured, goal in rows():
-            print(f"{what:60} {measured:40} {goal}")
+        return [dict(zip(("what", "measured", "goal"), row, strict=True)) for row in rows()]
