@@ -51,13 +51,14 @@ def _worst(records: list[dict[str, Any]]) -> int:
 
 
 @click.command()
+@click.argument("only", default="")
 @json_option
-def benchmark(as_json: bool) -> None:
-    """Time the testbed itself on this machine: bring-up, tear-down, memory, routes to flows, check and plan."""
+def benchmark(only: str, as_json: bool) -> None:
+    """Time the testbed itself on this machine; ONLY those of benchmarks/ whose names start so (bring_up, measure, …)."""
     need_root("benchmark")
     from testbed.report.benchmark import measure_all
 
-    found = measure_all()
+    found = measure_all(only)
     if as_json:
         print_json(found)
     else:
