@@ -214,12 +214,13 @@ class Engine:
 
     def _decide(self, events: Sequence[Event], now: float) -> None:
         self.state, changes = brain.step(self.state, events, now)
+        decided = time.monotonic()
         if changes.liveness and self.settled:
             self._send(self.programmer.urgent(self.state, changes.liveness), URGENT, now)
             self._hold = now + BREATHER
         for hub, prefixes in changes.prefixes().items():
             self._dirty.setdefault(hub, {}).update(dict.fromkeys(prefixes))
-        self.journal.write("decided", events=len(events), prefixes=self.waiting, ms=round((time.monotonic() - now) * 1000, 3))
+        self.journal.write("decided", decided, events=len(events), prefixes=self.waiting, ms=round((decided - now) * 1000, 3))
 
     def _settle(self, now: float) -> None:
         """Program nothing until every speaker has said all it knows, or had time to: what is on the switches carries the traffic."""
