@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 
 PEERING_PORT_BASE = 20000
-VNI_BASE = 100
 _DPID_SHIFT = 20
 
 

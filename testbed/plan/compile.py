@@ -8,13 +8,14 @@ from testbed.azure.domains import domains
 from testbed.azure.hubs import hubs
 from testbed.azure.networks import layout
 from testbed.azure.peering import Connections, connections
+from testbed.model.addresses import public_addresses
 from testbed.model.topology import Link, Topology
 from testbed.plan import addressing, nodes, onprem
-from testbed.plan.inventory import Station, plug, stations
+from testbed.plan.inventory import Station, plug, public_sites, stations
 from testbed.plan.overlay import tunnels
 from testbed.plan.sessions import sessions
 from testbed.plan.templates import Templates
-from testbed.plan.types import Bridge, Capabilities, LoadBalancerPlan, Node, PeeringEnd, PeeringLink, Plan, Wire
+from testbed.plan.types import INTERNET, Bridge, Capabilities, LoadBalancerPlan, Nic, Node, PeeringEnd, PeeringLink, Plan, Wire
 
 FORMAT = 1
 
@@ -33,13 +34,13 @@ def compile_plan(
     bridges = _bridges(name, topology)
     all_domains = domains(topology, connected)
     placed = stations(topology)
-    nics = plug(name, topology, placed, bridges, all_domains)
+    nics = plug(name, topology, (*placed, *public_sites(topology)), bridges, all_domains)
     links, unsupported = _peerings(name, topology, connected, bridges, able)
-    overlay = tunnels(topology)
     found = hubs(topology, connected)
     plan = layout(topology, found, connected)
+    overlay = tunnels(topology, plan, nics)
     spoken = sessions(topology, plan)
-    design = nodes.Design(topology, plan, found, nics, overlay, spoken, Templates(templates), templates)
+    design = nodes.Design(topology, plan, found, nics, overlay, spoken, Templates(templates), templates, able)
     wires = onprem.wires(name, topology, plan)
     return Plan(
         format=FORMAT,
@@ -49,7 +50,7 @@ def compile_plan(
         fabric=addressing.fabric_name(name),
         capabilities=able,
         bridges=tuple(bridges.values()),
-        peerings=links,
+        peerings=(*links, *_uplinks(name, bridges, nics)),
         nodes=_nodes(name, placed, design, wires),
         wires=wires,
         tunnels=overlay,
@@ -62,8 +63,8 @@ def compile_plan(
 
 
 def _bridges(lab: str, topology: Topology) -> dict[str, Bridge]:
-    """A bridge a VNet, by the VNet's name."""
-    return {
+    """A bridge a VNet, by the VNet's name; and the Internet's where anyone has a public address (E9)."""
+    bridges = {
         vnet: Bridge(
             id=addressing.bridge_id(lab, number),
             dpid=addressing.dpid(lab, number),
@@ -73,6 +74,26 @@ def _bridges(lab: str, topology: Topology) -> dict[str, Bridge]:
         )
         for number, (vnet, declared) in enumerate(topology.vnets().items(), start=1)
     }
+    if any(public_addresses(topology)):
+        number = len(bridges) + 1
+        bridges[INTERNET] = Bridge(addressing.bridge_id(lab, number), addressing.dpid(lab, number), INTERNET, "", ())
+    return bridges
+
+
+def _uplinks(lab: str, bridges: dict[str, Bridge], nics: Mapping[str, tuple[Nic, ...]]) -> tuple[PeeringLink, ...]:
+    """A link to the Internet from each VNet that has a public address."""
+    number = {vnet: place for place, vnet in enumerate(bridges, start=1)}
+    public = {nic.vnet for each in nics.values() for nic in each if nic.public_ip is not None}
+    return tuple(
+        PeeringLink((_uplink(lab, bridges, number, vnet, INTERNET), _uplink(lab, bridges, number, INTERNET, vnet)), "patch")
+        for vnet in bridges
+        if vnet in public
+    )
+
+
+def _uplink(lab: str, bridges: dict[str, Bridge], number: dict[str, int], vnet: str, peer: str) -> PeeringEnd:
+    port_id, port = addressing.peering_port_id(lab, number[vnet], number[peer]), addressing.peering_port(number[peer])
+    return PeeringEnd(port_id, bridges[vnet].id, port, peer, (), "translated")
 
 
 def _peerings(

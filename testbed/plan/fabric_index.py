@@ -6,7 +6,7 @@ import hashlib
 from functools import cached_property
 
 from testbed.azure.types import Address, Domain, Hub
-from testbed.plan.types import Bridge, LoadBalancerPlan, Nic, PeeringEnd, Plan
+from testbed.plan.types import INTERNET, Bridge, LoadBalancerPlan, Nic, PeeringEnd, Plan
 
 Hop = Nic | LoadBalancerPlan | str
 """Where an address leads as seen from a VNet: a NIC, a load balancer's frontend, or the reason why nowhere."""
@@ -42,8 +42,22 @@ class FabricIndex:
         ends: dict[str, dict[str, PeeringEnd]] = {vnet: {} for vnet in self.bridges}
         for link in self.plan.peerings:
             for end in link.ends:
-                ends[vnet_of[end.bridge]][end.peer_vnet] = end
+                if INTERNET not in (end.peer_vnet, vnet_of[end.bridge]):
+                    ends[vnet_of[end.bridge]][end.peer_vnet] = end
         return ends
+
+    @cached_property
+    def internet_ports(self) -> dict[str, int]:
+        """Each VNet's port towards the Internet (E9)."""
+        vnet_of = {bridge.id: bridge.vnet for bridge in self.bridges.values()}
+        ends = (end for link in self.plan.peerings for end in link.ends)
+        return {vnet_of[end.bridge]: end.port for end in ends if end.peer_vnet == INTERNET}
+
+    @cached_property
+    def vnet_ports(self) -> dict[str, int]:
+        """The Internet's ports towards the VNets that have public addresses (E9)."""
+        internet = self.bridges[INTERNET].id if INTERNET in self.bridges else ""
+        return {end.peer_vnet: end.port for link in self.plan.peerings for end in link.ends if end.bridge == internet}
 
     def _own_addresses(self) -> dict[str, dict[Address, Hop]]:
         own: dict[str, dict[Address, Hop]] = {vnet: {nic.ip: nic for nic in nics} for vnet, nics in self.nics_of.items()}

@@ -13,6 +13,7 @@ from testbed.plan.pipeline import (
     CLASSIFY,
     DELIVER,
     DEPART,
+    EGRESS,
     ETH_ARP,
     ETH_IPV4,
     ETH_IPV6,
@@ -25,7 +26,7 @@ from testbed.plan.pipeline import (
     ROUTE,
     SOURCE_GUARD,
 )
-from testbed.plan.types import Bridge, Nic, PeeringEnd
+from testbed.plan.types import INTERNET, Bridge, Nic, PeeringEnd
 
 Match = tuple[tuple[str, Value], ...]
 
@@ -42,7 +43,10 @@ _LOCAL = (NextHopType.VNET_LOCAL, NextHopType.VNET_PEERING, NextHopType.VNET_GLO
 
 def static_flows(index: FabricIndex) -> dict[str, tuple[Flow, ...]]:
     """All flows that never depend on BGP, by bridge id. They refer to the groups of ``static_groups``: install those first."""
-    return {bridge.id: tuple(_bridge_flows(index, bridge)) for bridge in index.bridges.values()}
+    made = {bridge.id: tuple(_bridge_flows(index, bridge)) for vnet, bridge in index.bridges.items() if vnet != INTERNET}
+    if INTERNET in index.bridges:
+        made[index.bridges[INTERNET].id] = tuple(_internet_flows(index))
+    return made
 
 
 def static_groups(index: FabricIndex) -> dict[str, tuple[tuple[Group, ...], tuple[Flow, ...]]]:
@@ -78,6 +82,8 @@ def _row_flows(
         return (Flow(ROUTE.id, priority, match, (group,), note=f"{row.prefix} VirtualNetworkGateway"),)
     if row.next_hop_type in _LOCAL:
         return (Flow(ROUTE.id, priority, match, goto=RESOLVE.id, note=f"{row.prefix} {row.next_hop_type}"),)
+    if row.next_hop_type is NextHopType.INTERNET:
+        return (Flow(ROUTE.id, priority, match, goto=EGRESS.id, note=f"{row.prefix} Internet"),)
     if row.next_hop_type in (NextHopType.VIRTUAL_APPLIANCE, NextHopType.VIRTUAL_NETWORK_GATEWAY):
         return _user_hop(index, domain, row, priority, match)
     return (Flow(ROUTE.id, priority, match, note=f"{row.prefix} {row.next_hop_type}: dropped"),)
@@ -108,6 +114,7 @@ def _bridge_flows(index: FabricIndex, bridge: Bridge) -> Iterator[Flow]:
         yield Flow(CLASSIFY.id, 300, match, note=reason)
     for nic in index.nics_of[bridge.vnet]:
         yield from _nic_flows(index, nic)
+    yield from _egress(index, bridge)
     yield from _resolve(index, bridge)
     for peer, end in index.ends_of[bridge.vnet].items():
         yield from _arrival(index, bridge, end)
@@ -137,6 +144,36 @@ def _nic_flows(index: FabricIndex, nic: Nic) -> Iterator[Flow]:
         yield Flow(SOURCE_GUARD.id, 100, (*sender, ("ipv4_src", address)), goto=ROUTE.id, note=f"{nic.label}'s own address")
         yield Flow(DELIVER.id, 100, (*receiver, ("ipv4_dst", address)), deliver, note=f"to {nic.label}")
     yield Flow(DELIVER.id, 50, receiver, note=f"E8: not addressed to {nic.label}, and its IP forwarding is off")
+
+
+def _egress(index: FabricIndex, bridge: Bridge) -> Iterator[Flow]:
+    """Out to the Internet with the source translated, and in from it, where the destination was translated (E9)."""
+    port = index.internet_ports.get(bridge.vnet)
+    if port is None:
+        return
+    yield Flow(CLASSIFY.id, 150, (("in_port", port), *_IPV4), goto=DELIVER.id, note="from the Internet")
+    for nic in (each for each in index.nics_of[bridge.vnet] if each.public_ip is not None):
+        match: Match = (("in_port", nic.port), *_IPV4, ("ipv4_src", nic.ip))
+        actions = (SetField("ipv4_src", nic.public_ip or ""), Output(port))
+        yield Flow(EGRESS.id, 100, match, actions, note=f"{nic.label} is {nic.public_ip} outside")
+
+
+def _internet_flows(index: FabricIndex) -> Iterator[Flow]:
+    """The Internet's bridge: from whoever has a public address to whoever has one (E9)."""
+    yield from _misses()
+    for match, reason in _NEVER_CARRIED:
+        yield Flow(CLASSIFY.id, 300, match, note=reason)
+    for nic in index.nics_of[INTERNET]:
+        yield from _nic_flows(index, nic)
+    for port in index.vnet_ports.values():
+        yield Flow(CLASSIFY.id, 150, (("in_port", port), *_IPV4), goto=RESOLVE.id, note="from a VNet")
+    yield Flow(ROUTE.id, 100, _IPV4, goto=RESOLVE.id, note="the Internet knows public addresses alone")
+    for nic in index.nics.values():
+        if nic.vnet == INTERNET:
+            yield Flow(RESOLVE.id, 100, (*_IPV4, ("ipv4_dst", nic.ip)), (SetField("eth_dst", nic.mac),), DELIVER.id, note=nic.label)
+        elif nic.public_ip is not None:
+            inside = (SetField("ipv4_dst", nic.ip), SetField("eth_dst", nic.mac), Output(index.vnet_ports[nic.vnet]))
+            yield Flow(RESOLVE.id, 100, (*_IPV4, ("ipv4_dst", nic.public_ip)), inside, note=f"{nic.label} inside is {nic.ip}")
 
 
 def _arp_reply(port: int) -> tuple[Action, ...]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from testbed.azure.bgp import LOCAL, Router
+from testbed.azure.bgp import LOCAL, Exports, Router
 from testbed.azure.types import Hub, Prefix
 from testbed.errors import InputError
 from testbed.model.topology import Timers
@@ -110,6 +110,9 @@ def _context(own: Router, neighbors: Sequence[NeighborOf], timers: Timers, limit
     roles = sorted({neighbor.role for neighbor in neighbors})
     refusals = {neighbor.policy: [role for role in roles if role not in neighbor.exports.sources] for neighbor in neighbors}
     tags = {role: 10 * place for place, role in enumerate(roles, start=1) if any(role in refused for refused in refusals.values())}
+    first: dict[str, NeighborOf] = {}
+    for neighbor in neighbors:
+        first.setdefault(neighbor.policy, neighbor)
     return {
         "hostname": own.name,
         "asn": own.asn,
@@ -118,12 +121,12 @@ def _context(own: Router, neighbors: Sequence[NeighborOf], timers: Timers, limit
         "hold": hold,
         "maximum_paths": own.maximum_paths,
         "networks": sorted(own.originates),
-        "policies": [_policy(each, tags, refusals[each.policy]) for each in {each.policy: each for each in neighbors[::-1]}.values()][::-1],
+        "policies": [_policy(own, each, tags, refusals[each.policy]) for each in first.values()],
         "neighbors": [_neighbor(neighbor, timers, limit) for neighbor in neighbors],
     }
 
 
-def _policy(neighbor: NeighborOf, tags: Mapping[str, int], refused: Sequence[str]) -> dict[str, Any]:
+def _policy(own: Router, neighbor: NeighborOf, tags: Mapping[str, int], refused: Sequence[str]) -> dict[str, Any]:
     """The route-maps of a neighbour: what is taken from it, and what it gets."""
     exports = neighbor.exports
     by_count: dict[int, list[Prefix]] = {}
@@ -136,7 +139,7 @@ def _policy(neighbor: NeighborOf, tags: Mapping[str, int], refused: Sequence[str
         "refuse": sorted(neighbor.imports.refuse),
         "local_pref": neighbor.imports.local_pref,
         "refuses": [(role, tags[role]) for role in refused],
-        "own": [] if LOCAL not in exports.sources else None if exports.only is None else sorted(exports.only),
+        "own": _own(own, exports),
         "deny": sorted(exports.deny),
         "exclude": sorted(exports.exclude),
         "prepend": exports.prepend,
@@ -144,6 +147,16 @@ def _policy(neighbor: NeighborOf, tags: Mapping[str, int], refused: Sequence[str
         "communities": [_safe(community) for community in exports.communities],
         "next_hop": exports.next_hop,
     }
+
+
+def _own(own: Router, exports: Exports) -> list[Prefix] | None:
+    """Which of its own routes a router sends; None where there is nothing to filter.
+
+    A router without routes of its own has no such filter: it would match paths from which private ASNs were stripped.
+    """
+    if not own.originates or (LOCAL in exports.sources and exports.only is None):
+        return None
+    return sorted(exports.only or ()) if LOCAL in exports.sources else []
 
 
 def _neighbor(neighbor: NeighborOf, timers: Timers, limit: int) -> dict[str, Any]:

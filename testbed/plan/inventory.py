@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from testbed.azure.domains import home
@@ -12,7 +12,7 @@ from testbed.errors import InputError
 from testbed.model.addresses import GATEWAY_SUBNET, ROUTE_SERVER_SUBNET, gateway_addresses, route_server_addresses, subnet_of
 from testbed.model.topology import Topology
 from testbed.plan import addressing
-from testbed.plan.types import Bridge, Nic
+from testbed.plan.types import INTERNET, Bridge, Nic
 
 
 class Socket(NamedTuple):
@@ -79,6 +79,15 @@ def _public(address: IPv4Address | None) -> Address | None:
     return None if address is None else str(address)
 
 
+def public_sites(topology: Topology) -> tuple[Station, ...]:
+    """The sites with a line of their own to the Internet, plugged into its bridge (E9)."""
+    return tuple(
+        Station(name, "site", (Socket(name, f"{INTERNET}/", str(site.public_ip)),))
+        for name, site in topology.sites.items()
+        if site.public_ip is not None
+    )
+
+
 def plug(
     lab: str, topology: Topology, placed: tuple[Station, ...], bridges: dict[str, Bridge], domains: tuple[Domain, ...]
 ) -> dict[str, tuple[Nic, ...]]:
@@ -93,7 +102,7 @@ def plug(
             number += 1
             vnet = socket.subnet.partition("/")[0]
             ports[vnet] += 1
-            subnet = subnet_of(topology, socket.subnet)
+            subnet = subnet_of(topology, socket.subnet) if vnet != INTERNET else IPv4Network(f"{socket.ip}/32")
             nics.append(
                 Nic(
                     label=socket.label,
@@ -107,8 +116,8 @@ def plug(
                     subnet=socket.subnet,
                     ip=socket.ip,
                     prefix_len=subnet.prefixlen,
-                    gateway=str(subnet.network_address + 1),
-                    domain=domain_of[socket.subnet],
+                    gateway=str(subnet.network_address + 1) if vnet != INTERNET else "",
+                    domain=domain_of.get(socket.subnet, 0),
                     home=home(socket.label),
                     ip_forwarding=socket.ip_forwarding,
                     public_ip=socket.public_ip,

@@ -13,10 +13,11 @@ from testbed.model.addresses import ROUTE_SERVER_SUBNET, subnet_of
 from testbed.model.topology import Topology
 from testbed.plan import frr
 from testbed.plan.inventory import Station
+from testbed.plan.ipsec import ipsec
 from testbed.plan.overlay import device_lines
 from testbed.plan.sessions import Sessions
 from testbed.plan.templates import Templates
-from testbed.plan.types import Nic, Node, TunnelPlan
+from testbed.plan.types import Capabilities, Nic, Node, TunnelPlan
 
 
 class Design(Struct, frozen=True):
@@ -30,10 +31,30 @@ class Design(Struct, frozen=True):
     sessions: Sessions
     templates: Templates
     texts: Mapping[str, str]
+    able: Capabilities
 
     def ends(self, node: str) -> list[tuple[TunnelPlan, int]]:
         """The tunnels of a node, each with its end there (0 or 1)."""
         return [(tunnel, tunnel.nodes.index(node)) for tunnel in self.tunnels if node in tunnel.nodes]
+
+    def routed(self, identity: str, name: str, kind: str, running: frr.Frr, lines: Iterable[str], interfaces: Iterable[str]) -> Node:
+        """A node that forwards: FRR, its tunnels, and IPsec where one of these is protected."""
+        nics, ends = self.nics.get(name, ()), self.ends(name)
+        known = self.layout.network.routers.get(name)
+        protection = ipsec(self.templates, name, ends, self.able)
+        return Node(
+            name=name,
+            kind=kind,
+            id=identity,
+            nics=nics,
+            asn=known.asn if known is not None else self.topology.nvas[name].asn,
+            router_id=known.router_id if known is not None else nics[0].ip,
+            setup=(*lines, *(line for tunnel, end in ends for line in device_lines(tunnel, end))),
+            sysctls=sysctls((*(nic.name for nic in nics), *interfaces), forwarding=True),
+            nftables=protection.nftables if protection else "",
+            files=running.files | (protection.files if protection else {}),
+            daemons=(*running.daemons, *((protection.daemon,) if protection else ())),
+        )
 
 
 def sysctls(interfaces: Iterable[str], forwarding: bool) -> dict[str, str]:
@@ -97,23 +118,11 @@ def nva(number: str, station: Station, design: Design) -> Node:
         running = frr.router(design.templates, "nva.conf.j2", router, neighbors, design.topology.timers)
     lines = [
         default_route(nics),
-        *_kernel_routes(design, station.name, nics[0]),
+        *_kernel_routes(design, station.name, nics),
         *own_addresses(first_host(str(prefix)) for prefix in declared.loopbacks),
         *own_addresses(f"{address}/32" for address in _frontends(design.topology, station.name)),
-        *(line for tunnel, end in design.ends(station.name) for line in device_lines(tunnel, end)),
     ]
-    return Node(
-        name=station.name,
-        kind=station.kind,
-        id=number,
-        nics=nics,
-        asn=declared.asn,
-        router_id=nics[0].ip,
-        setup=tuple(lines),
-        sysctls=sysctls([nic.name for nic in nics], forwarding=True),
-        files=running.files,
-        daemons=running.daemons,
-    )
+    return design.routed(number, station.name, station.kind, running, lines, ())
 
 
 def gateway(number: str, station: Station, design: Design) -> Node:
@@ -122,18 +131,7 @@ def gateway(number: str, station: Station, design: Design) -> Node:
     neighbors = design.sessions.neighbors[station.name]
     running = frr.gateway(design.templates, router, station.kind, neighbors, design.topology.timers)
     served = [f"route add {prefix} via {nics[0].gateway} dev {nics[0].name}" for prefix in sorted(router.originates)]
-    return Node(
-        name=station.name,
-        kind=station.kind,
-        id=number,
-        nics=nics,
-        asn=router.asn,
-        router_id=router.router_id,
-        setup=(default_route(nics), *served, *(line for tunnel, end in design.ends(station.name) for line in device_lines(tunnel, end))),
-        sysctls=sysctls([nic.name for nic in nics], forwarding=True),
-        files=running.files,
-        daemons=running.daemons,
-    )
+    return design.routed(number, station.name, station.kind, running, (default_route(nics), *served), ())
 
 
 def _frontends(topology: Topology, node: str) -> list[Address]:
@@ -141,15 +139,16 @@ def _frontends(topology: Topology, node: str) -> list[Address]:
     return [str(balancer.ip) for balancer in topology.load_balancers.values() if node in balancer.backends]
 
 
-def _kernel_routes(design: Design, name: str, eth0: Nic) -> list[str]:
+def _kernel_routes(design: Design, name: str, nics: tuple[Nic, ...]) -> list[str]:
     """Routes that BGP must not decide: to each Route Server's subnet (RS7), to each remote tunnel end and to each multihop neighbour."""
     topology = design.topology
     servers = [server.vnet for server in topology.route_servers.values() if name in server.peers]
-    subnets = [str(subnet_of(topology, f"{vnet}/{ROUTE_SERVER_SUBNET}")) for vnet in servers]
-    remote = [f"{tunnel.outer[1 - end]}/32" for tunnel, end in design.ends(name)]
+    ways = {str(subnet_of(topology, f"{vnet}/{ROUTE_SERVER_SUBNET}")): nics[0] for vnet in servers}
+    for tunnel, end in design.ends(name):
+        ways[f"{tunnel.outer[1 - end]}/32"] = next((nic for nic in nics if nic.ip == tunnel.bound[end]), nics[0])
     neighbors = design.sessions.neighbors.get(name, ())
-    multihop = [f"{each.address}/32" for each in neighbors if each.update_source and each.role != ROUTE_SERVER]
-    return [f"route add {prefix} via {eth0.gateway} dev {eth0.name}" for prefix in dict.fromkeys((*subnets, *remote, *multihop))]
+    ways |= {f"{each.address}/32": nics[0] for each in neighbors if each.update_source and each.role != ROUTE_SERVER}
+    return [f"route add {prefix} via {nic.gateway} dev {nic.name}" for prefix, nic in ways.items()]
 
 
 def own_addresses(addresses: Iterable[str]) -> list[str]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from testbed.azure.fib import outer_addresses
 from testbed.azure.networks import EXPRESSROUTE, Layout, msee_name
 from testbed.model.topology import Site, Topology
 from testbed.plan import addressing, frr
 from testbed.plan.nodes import Design, first_host, own_addresses, sysctls
-from testbed.plan.overlay import device_lines
-from testbed.plan.types import Node, Wire
+from testbed.plan.types import INTERNET, Node, Wire
 
 LAN = "lan"
 
@@ -62,17 +60,7 @@ def _interfaces(name: str, links: tuple[Wire, ...]) -> Iterator[tuple[str, str]]
 def _msee(number: str, name: str, design: Design, links: tuple[Wire, ...]) -> Node:
     router = design.layout.network.routers[name]
     running = frr.router(design.templates, "msee.conf.j2", router, design.sessions.neighbors[name], design.topology.timers)
-    return Node(
-        name=name,
-        kind="msee",
-        id=number,
-        nics=(),
-        asn=router.asn,
-        router_id=router.router_id,
-        sysctls=sysctls([interface for interface, _ in _interfaces(name, links)], forwarding=True),
-        files=running.files,
-        daemons=running.daemons,
-    )
+    return design.routed(number, name, "msee", running, (), [interface for interface, _ in _interfaces(name, links)])
 
 
 def _site(number: str, name: str, design: Design, links: tuple[Wire, ...]) -> Node:
@@ -85,29 +73,25 @@ def _site(number: str, name: str, design: Design, links: tuple[Wire, ...]) -> No
         *(f"route add local {prefix} dev lo table main" for prefix in site.prefixes if prefix.prefixlen < 32),
         *(f"route add {site.hosts[host]}/32 dev {interface}" for interface, host in _interfaces(name, links) if host in site.hosts),
         *_ways_to_tunnel_ends(name, design),
-        *(line for tunnel, end in design.ends(name) for line in device_lines(tunnel, end)),
     ]
-    return Node(
-        name=name,
-        kind="site",
-        id=number,
-        nics=design.nics.get(name, ()),
-        asn=router.asn,
-        router_id=router.router_id,
-        setup=tuple(lines),
-        sysctls=sysctls([interface for interface, _ in _interfaces(name, links)], forwarding=True),
-        files=running.files,
-        daemons=running.daemons,
-    )
+    return design.routed(number, name, "site", running, lines, [interface for interface, _ in _interfaces(name, links)])
 
 
 def _ways_to_tunnel_ends(name: str, design: Design) -> Iterator[str]:
-    """Private far ends of tunnels go over the circuits, whatever is learned inside the tunnels."""
+    """Far ends of tunnels: private ones over the circuits, public ones over the Internet, whatever is learned inside the tunnels.
+
+    What nobody announced is unreachable; the metric is FRR's for a route that any other beats.
+    """
     edges = [each.a.address for each in design.layout.network.adjacencies if each.kind == EXPRESSROUTE and each.b.router == name]
-    for tunnel in design.topology.tunnels:
-        if name in tunnel.between and tunnel.over == "private" and edges:
-            remote = outer_addresses(design.topology, tunnel)[1 - tunnel.between.index(name)]
+    line = next((nic.name for nic in design.nics.get(name, ())), None)
+    public = {str(nic.public_ip) for nics in design.nics.values() for nic in nics if nic.public_ip is not None}
+    public |= {nic.ip for nics in design.nics.values() for nic in nics if nic.vnet == INTERNET}
+    for remote in dict.fromkeys(tunnel.outer[1 - end] for tunnel, end in design.ends(name)):
+        if remote in public and line is not None:
+            yield f"route add {remote}/32 dev {line}"
+        elif edges:
             yield f"route add {remote}/32 " + " ".join(f"nexthop via {edge}" for edge in edges)
+    yield "route add unreachable default metric 4278198272"
 
 
 def _host(number: str, name: str, site: Site, links: tuple[Wire, ...]) -> Node:

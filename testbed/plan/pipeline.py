@@ -75,6 +75,13 @@ RESOLVE = Table(
     "which NIC has the destination address, in this VNet or a directly peered one (P1)",
     miss_reason="P1: no NIC with this address in this VNet or a directly peered one",
 )
+EGRESS = Table(
+    35,
+    "egress",
+    ("in_port", "ipv4_src"),
+    "out to the Internet by the sending NIC's public address, one to one (E9)",
+    miss_reason="E9: no public address for this source",
+)
 ARRIVAL = Table(
     40,
     "arrival",
@@ -97,7 +104,7 @@ DELIVER = Table(
     miss_reason="P1: the next NIC is not in this VNet, and peerings are not transitive",
 )
 
-PIPELINE = (CLASSIFY, SOURCE_GUARD, ROUTE, SPREAD, SLOTS, RESOLVE, ARRIVAL, DEPART, DELIVER)
+PIPELINE = (CLASSIFY, SOURCE_GUARD, ROUTE, SPREAD, SLOTS, RESOLVE, EGRESS, ARRIVAL, DEPART, DELIVER)
 
 
 def table(id_: int) -> Table:

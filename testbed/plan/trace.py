@@ -20,6 +20,7 @@ from testbed.azure.networks import tunnel_name
 from testbed.azure.types import Address, Domain, NextHopType, RouteSource, Row
 from testbed.model.topology import Tunnel
 from testbed.plan.fabric_index import FabricIndex, Hop
+from testbed.plan.types import INTERNET as OUTSIDE
 from testbed.plan.types import Nic, Plan
 from testbed.plan.walk import DELIVERED, DROPPED, LOOPS, Header, Step, Walk
 
@@ -83,7 +84,7 @@ class Tracer:
 
     def _address(self, node: str) -> Address:
         for nic in self.plan.nics():
-            if nic.node == node:
+            if nic.node == node and nic.vnet != OUTSIDE:
                 return nic.ip
         for site in self.control.topology.sites.values():
             if node in site.hosts:
@@ -164,8 +165,8 @@ class Tracer:
         addresses = outer_addresses(self.control.topology, tunnel)
         end = tunnel.between.index(node)
         # behind 1:1 translation the sender writes its private address; the translation shows in the next step
-        source = self._address(node) if tunnel.over == "public" else addresses[end]
-        header = Header(source, addresses[1 - end], name)
+        bound = next(each.bound[end] for each in self.plan.tunnels if each.name == name)
+        header = Header(bound, addresses[1 - end], name)
         text = f"puts the packet into {tunnel.type} {header.source} → {header.destination}"
         step = Step(node, "encapsulate", "", (header, *packet.headers), packet.ttl, name, text)
         yield from self._node(node, packet.told(step, headers=(header, *packet.headers)), originates=True)
@@ -290,6 +291,11 @@ def _forwarded(node: str, packet: _Packet) -> _Packet:
     """The packet after the node took it on: its TTL one less, unless what is forwarded is a tunnel's own header."""
     ttl = packet.ttl if packet.headers[0].tunnel else packet.ttl - 1
     return replace(packet, ttl=ttl, seen=(*packet.seen, (node, packet.headers, len(packet.nodes) - 1)))
+
+
+def walk_choices(plan: Plan, control: ControlPlane, source: str, destination: Address) -> tuple[tuple[str, ...], ...]:
+    """As `walk_nodes`, for every choice of equal-cost paths: a real flow takes one of them."""
+    return tuple(dict.fromkeys(walk.nodes for walk in Tracer(plan, control).traces(source, destination)))
 
 
 def _end(packet: _Packet, verdict: str, at: str, reason: str, cycle: Sequence[str] = ()) -> Walk:

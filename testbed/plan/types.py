@@ -1,6 +1,7 @@
 """The plan: everything that will be built, as plain data with a stable JSON form (msgspec). Nothing here touches the world.
 
 Texts of the plan (argv, file contents, file names) may hold ``{dir}``, the node's own directory, filled in by the emulation.
+In file contents ``{secret:NAME}`` stands for a random key of the lab, the same wherever NAME is; such a file is readable by root alone.
 Kernel names (``id``) are short and unique to the lab: ``LAB_ID`` + letter + number, at most 15 characters.
 """
 
@@ -9,6 +10,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from testbed.azure.types import Address, Domain, Hub, Prefix
+
+INTERNET = "(internet)"
+"""The Internet (E9) in the place of a VNet's name: a bridge of its own, and the other end of a link that is no peering."""
 
 
 class Capabilities(Struct, frozen=True):
@@ -124,7 +128,11 @@ class Wire(Struct, frozen=True):
 
 
 class TunnelPlan(Struct, frozen=True):
-    """An overlay tunnel: the two nodes, the device in each, outer and inner addresses, VNI and MTU."""
+    """An overlay tunnel: the two nodes, the device in each, outer and inner addresses, VNI and MTU.
+
+    ``outer`` are the addresses at which each end is reached; ``bound`` those it sends from, which differ behind 1:1 translation
+    (E9). ``vtep`` are the ends of the VXLAN inside IPsec; elsewhere it runs between the outer addresses.
+    """
 
     name: str
     type: str  # vxlan or ipsec
@@ -135,6 +143,8 @@ class TunnelPlan(Struct, frozen=True):
     vni: int
     mtu: int
     bgp: bool = True
+    bound: tuple[Address, Address] = ("", "")
+    vtep: tuple[Address, Address] = ("", "")
 
 
 class BgpPeering(Struct, frozen=True):

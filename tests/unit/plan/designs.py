@@ -81,3 +81,51 @@ def golden(name: str, text: str) -> bool:
 def compile_with(templates: dict[str, str]) -> Plan:
     """The overlay design compiled with other templates."""
     return compile_plan(overlay(), templates=templates)
+
+
+ON_PREMISES = """
+name: onprem
+regions:
+  region1:
+    vnets:
+      hub1:
+        address_space: [10.1.0.0/16]
+        subnets: {nva: 10.1.0.0/24, RouteServerSubnet: 10.1.1.0/26, GatewaySubnet: 10.1.2.0/26}
+      spoke11: {address_space: [10.11.0.0/16], subnets: {workload: 10.11.0.0/24}}
+  region2:
+    vnets:
+      hub2:
+        address_space: [10.2.0.0/16]
+        subnets: {nva: 10.2.0.0/24, RouteServerSubnet: 10.2.1.0/26, GatewaySubnet: 10.2.2.0/26}
+      spoke21: {address_space: [10.21.0.0/16], subnets: {workload: 10.21.0.0/24}}
+peerings:
+  - {from: hub1, to: spoke11, allow_gateway_transit: true, allow_forwarded_traffic: true}
+  - {from: spoke11, to: hub1, use_remote_gateways: true}
+  - {from: hub2, to: spoke21, allow_gateway_transit: true, allow_forwarded_traffic: true}
+  - {from: spoke21, to: hub2, use_remote_gateways: true, allow_forwarded_traffic: true}
+  - {from: hub1, to: hub2, allow_forwarded_traffic: true}
+  - {from: hub2, to: hub1, allow_forwarded_traffic: true}
+route_servers:
+  rs1: {vnet: hub1, peers: [nva1], allow_branch_to_branch: true}
+  rs2: {vnet: hub2, peers: [nva2]}
+nvas:
+  nva1: {subnet: hub1/nva, ip: 10.1.0.4, asn: 65001, as_override: true, public_ip: 203.0.113.9}
+  nva2: {subnet: hub2/nva, ip: 10.2.0.4, asn: 65002, as_override: true}
+tunnels:
+  - {type: ipsec, between: [nva1, nva2]}
+gateways:
+  er1: {type: expressroute, vnet: hub1}
+  vpn2: {type: vpn, vnet: hub2}
+circuits: {london: {gateways: [er1]}}
+sites:
+  paris: {asn: 65100, prefixes: [10.100.0.0/16], circuits: [london], prepend: 1, hosts: {client: 10.100.0.10}}
+  rome: {asn: 65200, prefixes: [10.200.0.0/16], connections: [vpn2], hosts: {guest: 10.200.0.10}}
+vms:
+  vm11: {subnet: spoke11/workload}
+  vm21: {subnet: spoke21/workload}
+"""
+
+
+def on_premises() -> Topology:
+    """A circuit in one region, a VPN over the Internet in the other, IPsec between the NVAs."""
+    return parse_topology(ON_PREMISES).topology

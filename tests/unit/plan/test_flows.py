@@ -63,7 +63,7 @@ def test_the_sender_decides_and_the_packet_arrives(
     ("source", "destination", "vnet", "reason"),
     [
         ("vm11", "10.12.0.4", "spoke11", "None"),  # spoke to spoke inside a region: nothing injects it, and P1
-        ("vm11", "8.8.8.8", "spoke11", "Internet"),
+        ("vm11", "8.8.8.8", "spoke11", "E9: no public address"),
         ("vm11", "10.11.0.99", "spoke11", "P1: no NIC"),
         ("vm11", "10.11.0.1", "spoke11", "P1: no NIC"),  # E7: the .1 gateway does not answer
         ("vm11", "224.0.0.5", "spoke11", "E8: multicast"),

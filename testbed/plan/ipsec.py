@@ -1,0 +1,71 @@
+"""strongSwan in a node: one charon for all its tunnels, its configuration, and the guard that lets nothing out in clear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from testbed.plan.overlay import IPSEC_MTU
+from testbed.plan.templates import Templates
+from testbed.plan.types import Capabilities, Daemon, TunnelPlan
+
+CHARON = "/usr/sbin/charon-systemd"
+SWANCTL = "/usr/sbin/swanctl"
+_TCP_OVERHEAD = 40
+_WORD = re.compile(r"[^A-Za-z0-9_\-]")
+
+
+class Ipsec(NamedTuple):
+    """What a node runs for its tunnels: files, the rules of its guard, and charon."""
+
+    files: dict[str, str]
+    nftables: str
+    daemon: Daemon
+
+
+def secret(tunnel: TunnelPlan) -> str:
+    """The place of a tunnel's pre-shared key in a file: the emulation puts a random key of the lab there, the same at both ends."""
+    return f"{{secret:{_word(tunnel.name)}}}"
+
+
+def ipsec(templates: Templates, node: str, ends: Sequence[tuple[TunnelPlan, int]], able: Capabilities) -> Ipsec | None:
+    """The IPsec of a node with these tunnel ends, or None when none of them is protected."""
+    protected = [(tunnel, end) for tunnel, end in ends if tunnel.type == "ipsec"]
+    if not protected:
+        return None
+    tunnels = [
+        {
+            "name": _word(tunnel.name),
+            "local": tunnel.bound[end],
+            "remote": tunnel.outer[1 - end],
+            "local_id": tunnel.nodes[end],
+            "remote_id": tunnel.nodes[1 - end],
+            "local_vtep": tunnel.vtep[end],
+            "remote_vtep": tunnel.vtep[1 - end],
+            "secret": secret(tunnel),
+        }
+        for tunnel, end in protected
+    ]
+    files = {
+        "strongswan.conf": templates.render("strongswan.conf.j2", hostname=node, userspace=able.ipsec != "kernel"),
+        "swanctl.conf": templates.render("swanctl.conf.j2", hostname=node, tunnels=tunnels),
+    }
+    guard = templates.render(
+        "ipsec-guard.nft.j2",
+        hostname=node,
+        remote_vteps=[each["remote_vtep"] for each in tunnels],
+        mss=IPSEC_MTU - _TCP_OVERHEAD,
+    )
+    return Ipsec(files, guard, _charon())
+
+
+def _charon() -> Daemon:
+    """IKEv2 in a process of its own, without systemd and without a pid file in /run."""
+    load = (SWANCTL, "--load-all", "--noprompt", "--file", "{dir}/swanctl.conf", "--uri", "unix://{dir}/charon.vici")
+    environment = {"STRONGSWAN_CONF": "{dir}/strongswan.conf"}
+    return Daemon("charon", (CHARON,), ready="charon.vici", environment=environment, start=(load,))
+
+
+def _word(name: str) -> str:
+    return _WORD.sub("-", name)
