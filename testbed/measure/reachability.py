@@ -18,7 +18,9 @@ _IP_RECVTTL = 12
 _IP_RECVERR = 11
 _MSG_ERRQUEUE = socket.MSG_ERRQUEUE
 _HEADER = struct.Struct("!8sIHH")
-_MAGIC = b"testbed1"
+MAGIC = b"testbed1"
+"""What every datagram begins with."""
+
 _ICMP_ORIGIN = 2
 _TIME_EXCEEDED = 11
 
@@ -106,7 +108,7 @@ def _exchange(
 
 
 def _send(probe: _Probe, number: int, address: str) -> None:
-    payload = _HEADER.pack(_MAGIC, number, 0, 0)
+    payload = _HEADER.pack(MAGIC, number, 0, 0)
     try:
         probe.socket.sendto(payload, (address, PORT))
     except OSError:  # a queued ICMP error of an earlier probe is reported here; it is read from the error queue
@@ -139,7 +141,7 @@ def _read(probe: _Probe) -> None:
             continue
         magic, number, _, _ = _HEADER.unpack_from(payload)
         ttl = next((struct.unpack("i", data)[0] for level, kind, data in control if (level, kind) == (0, socket.IP_TTL)), None)
-        if magic == _MAGIC and ttl is not None:
+        if magic == MAGIC and ttl is not None:
             probe.arrived.setdefault(number, ttl)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from testbed.errors import InputError
 from testbed.model.findings import Finding, problems_of
@@ -41,47 +40,75 @@ def load_scenario(path: Path) -> LoadedScenario:
 
 
 def unknown_names(scenario: Scenario, topology: Topology) -> Iterator[Finding]:
-    """A finding for every name in the steps that the topology does not have."""
+    """A finding for every name in the steps that the topology does not have, and for every budget that is not declared."""
     known = _known(topology)
     for number, step in enumerate(scenario.steps):
+        if step.budget is not None and step.budget not in scenario.budgets:
+            message = f"the scenario has no budget {step.budget!r}"
+            yield Finding(f"steps[{number}].budget", message, wrong=step.budget, known=tuple(scenario.budgets))
         for kind, parts in (("do", step.do), ("expect", step.expect)):
             for index, part in enumerate(parts):
                 yield from _unknown(f"steps[{number}].{kind}[{index}].{part.verb}", part.detail, known)
 
 
 def _known(topology: Topology) -> dict[str, tuple[str, ...]]:
-    """By the name of a key: the names that it may hold."""
+    """By the name of a key, or ``VERB.KEY`` where a key means something else there: the names that it may hold."""
     vms, nvas = tuple(topology.vms), tuple(topology.nvas)
     hosts = tuple(host for site in topology.sites.values() for host in site.hosts)
-    instances = tuple(f"{name}-{number}" for name in (*topology.route_servers, *topology.gateways) for number in (0, 1))
+    servers = (*topology.route_servers, *topology.gateways)
+    instances = tuple(f"{name}-{number}" for name in servers for number in (0, 1))
     nics = (*vms, *nvas, *(f"{name}/{nic.name}" for name, nva in topology.nvas.items() for nic in nva.extra_nics), *instances)
     nodes = (*nics, *topology.sites, *hosts, *(f"{name}-msee{number}" for name in topology.circuits for number in (0, 1)))
     ends = ("all", *vms, *nvas, *hosts)
+    vnets = tuple(topology.vnets())
     return {
-        "route_server": tuple(topology.route_servers),
-        "peer": (*nodes,),
-        "nva": (*nvas, *topology.sites),
+        "route_server": servers,
+        "refused.route_server": tuple(topology.route_servers),
+        "peer": nodes,
+        "nva": nvas,
+        "neighbor": (*topology.route_servers, *nvas, *topology.sites),
+        "between": (*servers, *nodes),
+        "over": nvas,
         "nic": ("all", *nics),
         "nics": ("all", *nics),
         "from_": ends,
         "to": ends,
+        "explained.to": (),
+        "sides.from_": vnets,
+        "sides.to": vnets,
         "through": nodes,
         "node": nodes,
-        "link": tuple(topology.vnets()),
+        "link": vnets,
         "table": tuple(topology.route_tables),
         "tunnel": tuple(tunnel.name or "-".join(tunnel.between) for tunnel in topology.tunnels),
     }
 
 
-def _unknown(path: str, detail: Any, known: dict[str, tuple[str, ...]]) -> Iterator[Finding]:
+def _unknown(path: str, detail: BaseModel, known: dict[str, tuple[str, ...]]) -> Iterator[Finding]:
+    """The unknown names of one action or expectation, and of the parts that it is made of."""
+    verb = path.rpartition(".")[2].partition("[")[0]
     for key, value in detail:
-        named = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
-        for name in named:
-            if key in known and isinstance(name, str) and name not in known[key]:
-                yield Finding(f"{path}.{key.rstrip('_')}", f"the topology has no {_word(key)} {name!r}", wrong=name, known=known[key])
+        names = known.get(f"{verb}.{key}", known.get(key))
+        for number, each in enumerate(value if isinstance(value, tuple) else (value,)):
+            if isinstance(each, BaseModel):
+                yield from _unknown(f"{path}.{key}[{number}]" if isinstance(value, tuple) else f"{path}.{key}", each, known)
+            elif names and isinstance(each, str) and each not in names:
+                yield Finding(f"{path}.{key.rstrip('_')}", f"the topology has no {_word(key)} {each!r}", wrong=each, known=names)
 
 
-_WORD: dict[str, str] = {"from_": "VM", "to": "VM", "nics": "NIC", "nic": "NIC", "nva": "NVA", "link": "VNet", "through": "node"}
+_WORD: dict[str, str] = {
+    "from_": "VM",
+    "to": "VM",
+    "nics": "NIC",
+    "nic": "NIC",
+    "nva": "NVA",
+    "over": "NVA",
+    "link": "VNet",
+    "through": "node",
+    "between": "node",
+    "table": "route table",
+    "neighbor": "neighbour",
+}
 
 
 def _word(key: str) -> str:

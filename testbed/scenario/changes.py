@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network
+from itertools import islice
 from typing import Any
 
+from testbed.azure.networks import tunnel_name
 from testbed.errors import InputError
-from testbed.model.scenario import Action, Announce, PeeringChange, Prepend, RouteChange, SetOverride
-from testbed.model.topology import Nva, Topology, UserRoute
+from testbed.model.scenario import (
+    Action,
+    Announce,
+    BranchToBranch,
+    Fault,
+    NeighborChange,
+    PeerChange,
+    PeeringChange,
+    Preference,
+    Prepend,
+    Propagation,
+    RouteChange,
+    SetOverride,
+    Strip,
+)
+from testbed.model.topology import Neighbor, Nva, RouteServer, RouteTable, Topology, UserRoute
 
 
 def changed(topology: Topology, action: Action) -> Topology:
@@ -27,32 +44,55 @@ def _with_nva(topology: Topology, name: str, **fields: Any) -> Topology:
     return topology.model_copy(update={"nvas": topology.nvas | {name: nva}})
 
 
+def prefixes_of(wanted: Announce) -> tuple[IPv4Network, ...]:
+    """The prefixes of an announcement: so many of one length, one after the other. Raises InputError when the space ends before."""
+    first = wanted.prefix
+    size = first.num_addresses
+    if int(first.network_address) + size * wanted.count > 1 << 32:
+        raise InputError(f"there are no {wanted.count} prefixes from {first} on")
+    return tuple(IPv4Network((int(first.network_address) + size * number, first.prefixlen)) for number in range(wanted.count))
+
+
 def _announce(topology: Topology, wanted: Announce) -> Topology:
-    nva = _nva(topology, wanted.nva)
-    if wanted.prefix in nva.advertise:
-        raise InputError(f"{wanted.nva} announces {wanted.prefix} already")
-    return _with_nva(topology, wanted.nva, advertise=(*nva.advertise, wanted.prefix), loopbacks=(*nva.loopbacks, wanted.prefix))
+    nva, prefixes = _nva(topology, wanted.nva), prefixes_of(wanted)
+    if both := sorted(set(prefixes) & set(nva.advertise)):
+        raise InputError(f"{wanted.nva} announces {both[0]} already")
+    return _with_nva(topology, wanted.nva, advertise=(*nva.advertise, *prefixes), loopbacks=(*nva.loopbacks, *prefixes))
 
 
 def _withdraw(topology: Topology, wanted: Announce) -> Topology:
-    nva = _nva(topology, wanted.nva)
-    if wanted.prefix not in nva.advertise:
-        known = ", ".join(map(str, nva.advertise))
-        raise InputError(f"{wanted.nva} does not announce {wanted.prefix}", f"it announces {known or 'nothing'}")
-    return _with_nva(
-        topology,
-        wanted.nva,
-        advertise=tuple(prefix for prefix in nva.advertise if prefix != wanted.prefix),
-        loopbacks=tuple(prefix for prefix in nva.loopbacks if prefix != wanted.prefix),
-    )
+    nva, gone = _nva(topology, wanted.nva), set(prefixes_of(wanted))
+    if missing := sorted(gone - set(nva.advertise)):
+        known = ", ".join(map(str, islice(nva.advertise, 8)))
+        raise InputError(f"{wanted.nva} does not announce {missing[0]}", f"it announces {known or 'nothing'}")
+    kept = {name: tuple(each for each in getattr(nva, name) if each not in gone) for name in ("advertise", "loopbacks")}
+    return _with_nva(topology, wanted.nva, **kept)
 
 
 def _prepend(topology: Topology, wanted: Prepend) -> Topology:
-    return _with_nva(topology, wanted.nva, prepend=wanted.count)
+    if wanted.neighbor is None:
+        return _with_nva(topology, wanted.nva, prepend=wanted.count)
+    settings = _nva(topology, wanted.nva).neighbors.get(wanted.neighbor, Neighbor())
+    return _with_neighbor(topology, wanted.nva, wanted.neighbor, settings.model_copy(update={"prepend": wanted.count}))
 
 
 def _override(topology: Topology, wanted: SetOverride) -> Topology:
     return _with_nva(topology, wanted.nva, as_override=wanted.enabled)
+
+
+def _strip(topology: Topology, wanted: Strip) -> Topology:
+    return _with_nva(topology, wanted.nva, as_path_exclude=wanted.asns)
+
+
+def _neighbor(topology: Topology, wanted: NeighborChange) -> Topology:
+    return _with_neighbor(topology, wanted.nva, wanted.neighbor, wanted.settings)
+
+
+def _with_neighbor(topology: Topology, nva: str, neighbor: str, settings: Neighbor) -> Topology:
+    known = (*topology.route_servers, *topology.nvas, *topology.sites)
+    if neighbor not in known:
+        raise InputError(f"no neighbour named {neighbor}", f"known: {', '.join(known)}")
+    return _with_nva(topology, nva, neighbors=_nva(topology, nva).neighbors | {neighbor: settings})
 
 
 def _add_peering(topology: Topology, wanted: PeeringChange) -> Topology:
@@ -76,10 +116,54 @@ def _without(topology: Topology, wanted: PeeringChange) -> tuple[Any, ...]:
     return tuple(side for side in topology.peerings if (side.from_, side.to) not in gone)
 
 
+def _add_peer(topology: Topology, wanted: PeerChange) -> Topology:
+    server, _ = _route_server(topology, wanted.route_server), _nva(topology, wanted.nva)
+    if wanted.nva in server.peers:
+        raise InputError(f"{wanted.nva} is a peer of {wanted.route_server} already")
+    if len(server.peers) >= topology.limits.peers:
+        raise InputError(f"{wanted.route_server} has {len(server.peers)} peers, as many as it may have (RS6)")
+    return _with_server(topology, wanted.route_server, peers=(*server.peers, wanted.nva))
+
+
+def _remove_peer(topology: Topology, wanted: PeerChange) -> Topology:
+    server = _route_server(topology, wanted.route_server)
+    if wanted.nva not in server.peers:
+        raise InputError(f"{wanted.nva} is no peer of {wanted.route_server}", f"its peers: {', '.join(server.peers) or 'none'}")
+    return _with_server(topology, wanted.route_server, peers=tuple(peer for peer in server.peers if peer != wanted.nva))
+
+
+def _branch_to_branch(topology: Topology, wanted: BranchToBranch) -> Topology:
+    return _with_server(topology, wanted.route_server, allow_branch_to_branch=wanted.enabled)
+
+
+def _preference(topology: Topology, wanted: Preference) -> Topology:
+    return _with_server(topology, wanted.route_server, hub_routing_preference=wanted.value)
+
+
+def _route_server(topology: Topology, name: str) -> RouteServer:
+    if name not in topology.route_servers:
+        raise InputError(f"no Route Server named {name}", f"known: {', '.join(topology.route_servers) or 'none'}")
+    return topology.route_servers[name]
+
+
+def _with_server(topology: Topology, name: str, **fields: Any) -> Topology:
+    server = _route_server(topology, name).model_copy(update=fields)
+    return topology.model_copy(update={"route_servers": topology.route_servers | {name: server}})
+
+
+def _route_table(topology: Topology, name: str) -> RouteTable:
+    if name not in topology.route_tables:
+        raise InputError(f"no route table named {name}", f"known: {', '.join(topology.route_tables) or 'none'}")
+    return topology.route_tables[name]
+
+
+def _propagation(topology: Topology, wanted: Propagation) -> Topology:
+    table = _route_table(topology, wanted.table).model_copy(update={"disable_bgp_route_propagation": not wanted.enabled})
+    return topology.model_copy(update={"route_tables": topology.route_tables | {wanted.table: table}})
+
+
 def _route(topology: Topology, wanted: RouteChange) -> Topology:
-    if wanted.table not in topology.route_tables:
-        raise InputError(f"no route table named {wanted.table}", f"known: {', '.join(topology.route_tables) or 'none'}")
-    table = topology.route_tables[wanted.table]
+    table = _route_table(topology, wanted.table)
     routes = {name: route for name, route in table.routes.items() if name != wanted.route}
     if wanted.next_hop_type is not None:
         if wanted.prefix is None:
@@ -95,7 +179,46 @@ _CHANGES: dict[str, Callable[[Topology, Any], Topology]] = {
     "withdraw": _withdraw,
     "prepend": _prepend,
     "as_override": _override,
+    "strip": _strip,
+    "neighbor": _neighbor,
     "add_peering": _add_peering,
     "remove_peering": _remove_peering,
+    "add_peer": _add_peer,
+    "remove_peer": _remove_peer,
     "route": _route,
+    "propagation": _propagation,
+    "branch_to_branch": _branch_to_branch,
+    "preference": _preference,
 }
+
+
+def degraded(topology: Topology, faults: Iterable[Fault]) -> Topology | None:
+    """The topology whose prediction holds while these faults last: an NVA without BGP has no peers, a tunnel that is down no session.
+
+    None where a fault has no such counterpart: then nothing is predicted.
+    """
+    for fault in faults:
+        if fault.controller:
+            continue
+        if fault.tunnel is not None:
+            topology = _without_session(topology, fault.tunnel)
+        elif fault.node in topology.nvas and fault.daemon in (None, "bgpd"):
+            topology = _without_bgp(topology, str(fault.node))
+        else:
+            return None
+    return topology
+
+
+def _without_session(topology: Topology, name: str) -> Topology:
+    tunnels = tuple(each.model_copy(update={"bgp": False}) if tunnel_name(each) == name else each for each in topology.tunnels)
+    return topology.model_copy(update={"tunnels": tunnels})
+
+
+def _without_bgp(topology: Topology, nva: str) -> Topology:
+    servers = {
+        name: server.model_copy(update={"peers": tuple(peer for peer in server.peers if peer != nva)})
+        for name, server in topology.route_servers.items()
+    }
+    tunnels = tuple(each.model_copy(update={"bgp": False}) if nva in each.between else each for each in topology.tunnels)
+    sessions = tuple(each for each in topology.bgp_sessions if nva not in each.between)
+    return topology.model_copy(update={"route_servers": servers, "tunnels": tunnels, "bgp_sessions": sessions})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from testbed.azure.types import Row
 from testbed.measure.journey import Journey
 from testbed.measure.packets import Header
 from testbed.measure.reachability import Delivery
+from testbed.measure.spread import FlowPath
 from testbed.model.scenario import Action
+from testbed.plan.explain import Explanation
+from testbed.plan.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class LearnedRow:
         return f"{text}, dropped ({self.dropped})" if self.dropped else text
 
 
+@dataclass(frozen=True)
+class TableRow:
+    """A path in a router's own BGP table: the best one, and those used beside it (ECMP)."""
+
+    prefix: str
+    as_path: tuple[int, ...]
+    next_hop: str
+    best: bool
+    used: bool
+
+    def __str__(self) -> str:
+        state = "best" if self.best else "used" if self.used else "not used"
+        return f"{self.prefix} via {self.next_hop}, AS path {'-'.join(map(str, self.as_path)) or 'empty'} ({state})"
+
+
 class LabView(Protocol):
     """A lab that is up."""
 
@@ -56,11 +75,32 @@ class LabView(Protocol):
     def learned(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
         """What both instances received from a peer."""
 
+    def advertised(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
+        """What both instances send to a peer; ``next_hop`` is the instance's own address."""
+
+    def bgp_table(self, node: str) -> tuple[TableRow, ...]:
+        """The BGP table of a router."""
+
+    def refuses(self, route_server: str, nva: str) -> tuple[str, ...]:
+        """The instances of a Route Server that did speak BGP with an NVA, in words; nothing when all refused."""
+
     def effective(self, nic: str) -> tuple[Row, ...]:
         """The effective routes of a NIC, as the controller has programmed them."""
 
     def predicted_effective(self, nic: str) -> tuple[Row, ...]:
         """The effective routes of a NIC on paper, for the topology as it stands after all actions."""
+
+    def unpredictable(self) -> str:
+        """Why there is no prediction for the lab as it stands (an NVA's own configuration, a fault without a model), or nothing."""
+
+    def switch_differences(self) -> tuple[str, ...]:
+        """How the flows and groups of the real switches differ from what the prediction says."""
+
+    def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
+        """The walks of a packet over the plan, one for each choice of equal paths."""
+
+    def explained(self, source: str, target: str) -> Explanation:
+        """Why a packet goes where it goes, on paper."""
 
     def probe(self, pairs: Iterable[tuple[str, str]]) -> tuple[Delivery, ...]:
         """One datagram a pair of VMs."""
@@ -71,8 +111,20 @@ class LabView(Protocol):
     def predicted_path(self, source: str, target: str) -> tuple[str, ...]:
         """The nodes of the walk over the plan, ends included."""
 
+    def hops(self, source: str, target: str) -> tuple[str | None, ...]:
+        """The addresses that a traceroute shows."""
+
+    def spread(self, source: str, target: str, flows: int) -> tuple[FlowPath, ...]:
+        """The NVAs that each of several flows passes, there and back."""
+
+    def seen_at(self, nodes: Sequence[str], meanwhile: Callable[[], object]) -> dict[str, int]:
+        """How many frames of `probe` touched each node while a function ran."""
+
     def on_link(self, link: tuple[str, str], meanwhile: Callable[[], object]) -> tuple[tuple[Header, ...], ...]:
         """The packets seen on the link between two VNets while a function runs: the headers of each, outermost first."""
 
     def act(self, action: Action) -> None:
         """Do one thing to the lab."""
+
+    def end_captures(self) -> tuple[Path, ...]:
+        """Stop what `capture` actions began; the files written."""

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 from testbed.azure.control_plane import ControlPlane, converge
 from testbed.azure.effective_routes import effective_routes
 from testbed.azure.types import Row
-from testbed.emulation import readiness
+from testbed.emulation import readiness, switch_state
 from testbed.emulation.client import LabClient
 from testbed.errors import InputError, LabError
+from testbed.measure.capture import write_pcap
+from testbed.measure.hops import hops
 from testbed.measure.journey import Journey
 from testbed.measure.packets import Header, headers
-from testbed.measure.reachability import Delivery, Endpoint, probe_pairs
+from testbed.measure.reachability import MAGIC, Delivery, Endpoint, probe_pairs
 from testbed.measure.recorder import Recorder
+from testbed.measure.spread import FlowPath, spread
 from testbed.measure.tracing import trace
-from testbed.model.scenario import Action, Fault
+from testbed.model.scenario import Action, Capture, Fault
 from testbed.model.topology import Topology
+from testbed.netns import run_in
+from testbed.plan.explain import Explanation, explain_pair
+from testbed.plan.trace import Tracer
 from testbed.plan.types import Nic, Node, Plan
-from testbed.scenario import observed
-from testbed.scenario.changes import changed
-from testbed.scenario.lab_view import LearnedRow, SessionRow
+from testbed.plan.walk import Walk
+from testbed.scenario import observed, routers
+from testbed.scenario.changes import changed, degraded
+from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
+from testbed.scenario.switch_agreement import expected_tables, switch_differences
 
 _TOPOLOGY = "topology.json"
 Compile = Callable[[Topology, Plan], Plan]
@@ -36,8 +46,11 @@ class LiveLab:
         self.client = client
         self.topology = topology
         self.plan = client.plan
+        self.captures = Path("captures")
         self._recompile = recompile
         self._stopped: dict[Fault, list[tuple[str, str]]] = {}
+        self._faults: list[Fault] = []
+        self._recorders: dict[str, Recorder] = {}
 
     @classmethod
     def of(cls, client: LabClient, recompile: Compile) -> LiveLab:
@@ -65,11 +78,29 @@ class LiveLab:
     def sessions(self) -> tuple[SessionRow, ...]:
         """All BGP sessions that the plan has, as they are now."""
         states = readiness.session_states(self.plan, self.client.paths)
-        return tuple(SessionRow(state.peering.kind, state.peering.nodes, state.up, state.state) for state in states)
+        why = {} if all(state.up for state in states) else observed.ends(self.client)
+        return tuple(
+            SessionRow(state.peering.kind, state.peering.nodes, state.up, why.get(frozenset(state.peering.nodes), "") or state.state)
+            for state in states
+        )
 
     def learned(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
         """What both instances received from a peer."""
         return observed.learned(self.client, route_server, peer)
+
+    def advertised(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
+        """What both instances send to a peer."""
+        return routers.advertised(self.client, self.plan, route_server, peer)
+
+    def bgp_table(self, node: str) -> tuple[TableRow, ...]:
+        """The BGP table of a router."""
+        return routers.bgp_table(self.client, self.plan, node)
+
+    def refuses(self, route_server: str, nva: str) -> tuple[str, ...]:
+        """The instances of a Route Server that did speak BGP with an NVA, in words; nothing when all refused."""
+        source = self._endpoint(nva)
+        instances = [self._endpoint(f"{route_server}-{number}") for number in (0, 1)]
+        return tuple(f"{each.label} speaks BGP with {nva}" for each in instances if run_in(source.namespace, lambda e=each: _speaks_bgp(e)))  # type: ignore[misc]
 
     def effective(self, nic: str) -> tuple[Row, ...]:
         """The effective routes of a NIC, as the controller has programmed them."""
@@ -81,6 +112,26 @@ class LiveLab:
         domain = next(domain for domain in self.plan.domains if domain.id == found.domain)
         injected = self.predicted.injected(domain.hub, found.home) if domain.hub else {}
         return effective_routes(domain, injected)
+
+    def unpredictable(self) -> str:
+        """Why there is no prediction for the lab as it stands, or nothing."""
+        own = [name for name, nva in self.topology.nvas.items() if nva.frr_config is not None]
+        if own:
+            return f"the configuration of {', '.join(own)} is the user's own"
+        return "" if degraded(self.topology, self._faults) is not None else "a fault whose effects are not predicted"
+
+    def switch_differences(self) -> tuple[str, ...]:
+        """How the flows and groups of the real switches differ from what the prediction says."""
+        found = switch_state.dump(self.client.paths, self.plan.bridges)
+        return switch_differences(self.plan, expected_tables(self.plan, self.predicted), found)
+
+    def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
+        """The walks of a packet over the plan, one for each choice of equal paths."""
+        return self._tracer.traces(source, self._endpoint(target).address)
+
+    def explained(self, source: str, target: str) -> Explanation:
+        """Why a packet goes where it goes, on paper, for the topology as it stands."""
+        return explain_pair(self.topology, source, target)
 
     def probe(self, pairs: Iterable[tuple[str, str]]) -> tuple[Delivery, ...]:
         """One datagram a pair of nodes."""
@@ -98,6 +149,21 @@ class LiveLab:
 
         return walk_nodes(self.plan, self.predicted, source, self._endpoint(target).address)
 
+    def hops(self, source: str, target: str) -> tuple[str | None, ...]:
+        """The addresses that a traceroute shows."""
+        return hops(self._endpoint(source), self._endpoint(target))
+
+    def spread(self, source: str, target: str, flows: int) -> tuple[FlowPath, ...]:
+        """The NVAs that each of several flows passes, there and back."""
+        nvas = {node.name: node.id for node in self.plan.nodes if node.kind == "nva"}
+        return spread(self._endpoint(source), self._endpoint(target), nvas, flows)
+
+    def seen_at(self, nodes: Sequence[str], meanwhile: Callable[[], object]) -> dict[str, int]:
+        """How many frames of `probe` touched each node while a function ran."""
+        with Recorder({name: (self._node(name).id, None) for name in nodes}, needle=MAGIC) as recorder:
+            meanwhile()
+        return {name: sum(frame.node == name for frame in recorder.frames) for name in nodes}
+
     def on_link(self, link: tuple[str, str], meanwhile: Callable[[], object]) -> tuple[tuple[Header, ...], ...]:
         """The packets seen on the link between two VNets while a function runs. Raises InputError when there is no link of its own."""
         device = self._link_device(link)
@@ -109,36 +175,64 @@ class LiveLab:
 
     def act(self, action: Action) -> None:
         """Do one thing to the lab. Raises InputError for names that do not exist, LabError when it cannot be done."""
+        if action.verb == "capture":
+            self._capture(action.detail)
+            return
         if action.verb in ("fail", "heal"):
             (self._fail if action.verb == "fail" else self._heal)(action.detail)
+            self._forget()
             return
         topology = changed(self.topology, action)
         plan = self._recompile(topology, self.plan)
         self.client.change_plan(plan)
         self.topology, self.plan = topology, plan
         self.save()
-        self.__dict__.pop("predicted", None)
-        self.__dict__.pop("_nics", None)
+        self._forget()
+
+    def end_captures(self) -> tuple[Path, ...]:
+        """Stop what `capture` actions began; the files written, below ``captures``."""
+        files = []
+        for name, recorder in self._recorders.items():
+            recorder.__exit__(None, None, None)
+            files.append(self.captures / f"{name}.pcap")
+            write_pcap(recorder.frames, files[-1])
+        self._recorders.clear()
+        return tuple(files)
+
+    def _capture(self, wanted: Capture) -> None:
+        if wanted.file in self._recorders:
+            raise InputError(f"{wanted.file} is being captured already")
+        if wanted.link is not None:
+            place: tuple[str, str | None] = (self.plan.fabric, self._link_device(wanted.link))
+        else:
+            place = (self._node(str(wanted.node)).id, None)
+        self._recorders[wanted.file] = Recorder({wanted.file: place}, snap=65535).__enter__()
+
+    def _forget(self) -> None:
+        """What was worked out for the lab as it was."""
+        for name in ("predicted", "_nics", "_tracer"):
+            self.__dict__.pop(name, None)
 
     def _fail(self, fault: Fault) -> None:
         if fault.tunnel is not None:
             self.client.set_link(up=False, tunnel=fault.tunnel)
-            return
-        stopped = [("lab", "controller")] if fault.controller else self._daemons(fault)
-        for node, daemon in stopped:
-            self.client.stop_daemon(node, daemon, signal.SIGKILL)
-        if fault.power and fault.node:
-            self._power(fault.node, up=False)
-        self._stopped[fault] = stopped
+        else:
+            stopped = [("lab", "controller")] if fault.controller else self._daemons(fault)
+            for node, daemon in stopped:
+                self.client.stop_daemon(node, daemon, signal.SIGKILL)
+            if fault.power and fault.node:
+                self._power(fault.node, up=False)
+            self._stopped[fault] = stopped
+        self._faults.append(fault)
 
     def _heal(self, fault: Fault) -> None:
         if fault.tunnel is not None:
             self.client.set_link(up=True, tunnel=fault.tunnel)
-            return
         if fault.power and fault.node:
             self._power(fault.node, up=True)
         for node, daemon in self._stopped.pop(fault, None) or ([("lab", "controller")] if fault.controller else self._daemons(fault)):
             self.client.start_daemon(node, daemon)
+        self._faults = [each for each in self._faults if each != fault]
 
     def _daemons(self, fault: Fault) -> list[tuple[str, str]]:
         """Which processes a fault ends: the one it names; none at a power-off, where the silence is the point."""
@@ -158,8 +252,12 @@ class LiveLab:
 
     @cached_property
     def predicted(self) -> ControlPlane:
-        """The control plane on paper, for the topology as it stands."""
-        return converge(self.topology)
+        """The control plane on paper, for the topology as it stands and the faults that last."""
+        return converge(degraded(self.topology, self._faults) or self.topology)
+
+    @cached_property
+    def _tracer(self) -> Tracer:
+        return Tracer(self.plan, self.predicted)
 
     @cached_property
     def _nics(self) -> dict[str, Nic]:
@@ -199,3 +297,14 @@ class LiveLab:
             if {end.peer_vnet for end in peering.ends} == set(link) and peering.kind == "veth":
                 return peering.ends[0].id
         raise InputError(f"between {link[0]} and {link[1]} there is no link of its own", "only peerings across regions have one")
+
+
+def _speaks_bgp(server: Endpoint) -> bool:
+    """Whether a speaker answers a new connection with BGP, instead of refusing or closing it at once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+        connection.settimeout(0.5)
+        try:
+            connection.connect((server.address, 179))
+            return bool(connection.recv(19))
+        except OSError:
+            return False

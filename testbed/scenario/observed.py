@@ -38,3 +38,9 @@ def learned(client: Controller, server: str, peer: str) -> tuple[LearnedRow, ...
 def _learned_row(instance: int, row: Mapping[str, Any]) -> LearnedRow:
     path = msgspec.convert(row["path"], Path)
     return LearnedRow(instance, path.prefix, path.as_path, path.next_hop, row["dropped"])
+
+
+def ends(client: Controller) -> dict[frozenset[str], str]:
+    """By the two nodes of a session of a Route Server or gateway that is down: why it ended."""
+    sessions = client.controller("GET", "/status")["sessions"]
+    return {frozenset((f"{each['server']}-{each['instance']}", each["peer"])): each["reason"] for each in sessions if not each["up"]}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from testbed.errors import TestbedError
-from testbed.model.scenario import Action, Scenario, Step
+from testbed.model.scenario import Action, Agreement, Expectation, Scenario, Step
 from testbed.scenario.expectations import check, describe
 from testbed.scenario.lab_view import LabView
 from testbed.wait import poll
@@ -44,12 +44,15 @@ Listener = Callable[[StepResult, CheckResult | str], None]
 def take(scenario: Scenario, lab: LabView, tell: Listener) -> list[StepResult]:
     """Take every step, also after a failure: all failures are reported. ``tell`` hears of each action and each check as it ends.
 
-    A step whose action fails skips its own expectations (they would speak of another state) and the scenario goes on.
+    Before the first step's expectations and after the actions of every step, prediction, controller and switches must agree: what a
+    step expects is then looked at in the state it speaks of. A step whose action fails skips its own expectations (they would speak
+    of another state) and the scenario goes on.
     """
-    return [_step(step, lab, tell) for step in scenario.steps]
+    return [_step(scenario, number, lab, tell) for number in range(len(scenario.steps))]
 
 
-def _step(step: Step, lab: LabView, tell: Listener) -> StepResult:
+def _step(scenario: Scenario, number: int, lab: LabView, tell: Listener) -> StepResult:
+    step = scenario.steps[number]
     result = StepResult(step.stage)
     try:
         for action in step.do:
@@ -59,25 +62,45 @@ def _step(step: Step, lab: LabView, tell: Listener) -> StepResult:
     except TestbedError as error:
         result.error = str(error)
         tell(result, CheckResult(result.actions[-1], False, result.error, 0.0))
-        return result
-    for expectation in step.expect:
-        start = time.monotonic()
-        try:
-            reason = poll(lambda e=expectation: check(lab, e), budget=step.within, interval=0.05)  # type: ignore[misc]
-        except TestbedError as error:
-            reason = str(error)
-        outcome = CheckResult(describe(expectation), reason is None, reason or "", time.monotonic() - start)
-        result.checks.append(outcome)
-        tell(result, outcome)
+    else:
+        for expectation in _expected(step, number, lab):
+            result.checks.append(_check(expectation, scenario.seconds(step), step.budget, lab))
+            tell(result, result.checks[-1])
+    lab.end_captures()
     return result
+
+
+def _expected(step: Step, number: int, lab: LabView) -> tuple[Expectation, ...]:
+    """The step's expectations, after the agreement that nobody has to write down."""
+    if (number and not step.do) or lab.unpredictable():
+        return step.expect
+    return (Expectation(agreement=Agreement()), *(each for each in step.expect if each.agreement != Agreement()))
+
+
+def _check(expectation: Expectation, seconds: float, budget: str | None, lab: LabView) -> CheckResult:
+    start = time.monotonic()
+    try:
+        reason = poll(lambda: check(lab, expectation), budget=seconds, interval=0.05)
+    except TestbedError as error:
+        reason = str(error)
+    if reason is not None and budget is not None:
+        reason = f"{reason} (budget {budget}: {seconds:g} s)"
+    return CheckResult(describe(expectation), reason is None, reason or "", time.monotonic() - start)
 
 
 def describe_action(action: Action) -> str:
     """One line for people: what is done."""
     detail = action.detail.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    return (
-        f"{action.verb.replace('_', ' ')} " + " ".join(f"{key} {value}" for key, value in detail.items() if key != "sides") + _sides(action)
-    )
+    words = " ".join(f"{key} {_value(value)}" for key, value in detail.items() if key != "sides")
+    return f"{action.verb.replace('_', ' ')} {words}{_sides(action)}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(each)}" for key, each in value.items()) or "as by default"
+    if isinstance(value, list):
+        return " ".join(map(_value, value)) or "none"
+    return str(value)
 
 
 def _sides(action: Action) -> str:

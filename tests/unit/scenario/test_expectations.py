@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,12 @@ from testbed.errors import LabError
 from testbed.measure.journey import Journey
 from testbed.measure.packets import Header
 from testbed.measure.reachability import Delivery
+from testbed.measure.spread import FlowPath
 from testbed.model.scenario import Action, Expectation, Scenario
+from testbed.plan.explain import Direction, Explanation
+from testbed.plan.walk import Walk
 from testbed.scenario.expectations import check, describe
-from testbed.scenario.lab_view import LearnedRow, SessionRow
+from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
 from testbed.scenario.runner import CheckResult, take
 
 BGP_ROUTE = Row("10.21.0.0/16", NextHopType.VIRTUAL_NETWORK_GATEWAY, RouteSource.VIRTUAL_NETWORK_GATEWAY, ("10.1.0.4",))
@@ -34,6 +38,16 @@ class FakeLab:
     deliveries: Callable[[str, str], Delivery] = lambda a, b: Delivery(a, b, True, ttl_down=2)
     journey: Journey = field(default_factory=lambda: Journey("vm11", "vm21", ("vm11", "nva1", "nva2", "vm21"), ()))
     walk: tuple[str, ...] = ("vm11", "nva1", "nva2", "vm21")
+    verdict: str = ""
+    reason: str = ""
+    advertised_rows: tuple[LearnedRow, ...] = ()
+    table_rows: tuple[TableRow, ...] = ()
+    speaking: tuple[str, ...] = ()
+    shown: tuple[str | None, ...] = ()
+    flows: tuple[FlowPath, ...] = ()
+    touched: dict[str, int] = field(default_factory=dict)
+    switches: tuple[str, ...] = ()
+    unmodelled: str = ""
     link: tuple[tuple[Header, ...], ...] = (VXLAN,)
     acted: list[Action] = field(default_factory=list)
 
@@ -49,8 +63,45 @@ class FakeLab:
     def learned(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
         return self.learned_rows
 
+    def advertised(self, route_server: str, peer: str) -> tuple[LearnedRow, ...]:
+        return self.advertised_rows
+
+    def bgp_table(self, node: str) -> tuple[TableRow, ...]:
+        return self.table_rows
+
+    def refuses(self, route_server: str, nva: str) -> tuple[str, ...]:
+        return self.speaking
+
     def effective(self, nic: str) -> tuple[Row, ...]:
         return self.routes[nic]
+
+    def unpredictable(self) -> str:
+        return self.unmodelled
+
+    def switch_differences(self) -> tuple[str, ...]:
+        return self.switches
+
+    def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
+        """What the fake observes, unless a verdict is set."""
+        found = self.deliveries(source, target)
+        verdict = self.verdict or {"delivered": "delivered", "loop": "loops", "dropped": "dropped"}[found.result]
+        return (Walk(source, target, self.walk, (), verdict, "spoke11", self.reason, found.ttl_down or 0),)
+
+    def explained(self, source: str, target: str) -> Explanation:
+        return Explanation(Direction(self.predicted_walks(source, target), ("RS8: rs1 dropped it",)), None)
+
+    def hops(self, source: str, target: str) -> tuple[str | None, ...]:
+        return self.shown
+
+    def spread(self, source: str, target: str, flows: int) -> tuple[FlowPath, ...]:
+        return self.flows
+
+    def seen_at(self, nodes: Sequence[str], meanwhile: Callable[[], object]) -> dict[str, int]:
+        meanwhile()
+        return {node: self.touched.get(node, 0) for node in nodes}
+
+    def end_captures(self) -> tuple[Path, ...]:
+        return ()
 
     def predicted_effective(self, nic: str) -> tuple[Row, ...]:
         return self.predicted.get(nic, self.routes[nic])
@@ -81,6 +132,17 @@ def verdict(lab: FakeLab, expectation: dict[str, Any]) -> str | None:
 UP = SessionRow("route_server", ("nva1", "rs1-0"), True)
 DOWN = SessionRow("overlay", ("nva1", "nva2"), False, "Active")
 LEARNED = tuple(LearnedRow(i, "10.21.0.0/16", (65001, 65002), "10.1.0.4") for i in (0, 1))
+RS_DOWN = SessionRow("route_server", ("nva1", "rs1-0"), False, "max-prefix")
+PEER = {"route_server": "rs1", "peer": "nva1", "prefix": "10.21.0.0/16"}
+TABLE = (TableRow("10.21.0.0/16", (65002,), "198.18.0.1", True, True), TableRow("10.21.0.0/16", (65002,), "198.18.0.3", False, True))
+SPREAD = (FlowPath(("nva1",), ("nva1",), True), FlowPath(("nva1b",), ("nva1",), True))
+SPREAD_OVER = {"from": "vm11", "to": "vm21", "over": ["nva1", "nva1b"]}
+
+
+def learned(**more: str) -> dict[str, Any]:
+    return {"learned": PEER | more}
+
+
 LOOPED = LearnedRow(0, "10.21.0.0/16", (65001, 65515), "10.1.0.4", "RS8: 65515 in the AS path")
 
 
@@ -163,6 +225,50 @@ LOOPED = LearnedRow(0, "10.21.0.0/16", (65001, 65515), "10.1.0.4", "RS8: 65515 i
             "no packet of udp/4789 was seen",
         ),
         (FakeLab(), {"agreement": {}}, None),
+        (FakeLab(switches=("switch of hub1 lacks a flow",)), {"agreement": {}}, "switch of hub1 lacks a flow"),
+        (FakeLab(unmodelled="the configuration of nva1 is the user's own"), {"agreement": {}}, "nothing to compare with"),
+        (FakeLab(verdict="dropped"), {"delivered": {"from": "vm11", "to": "vm21"}}, "but the walk over the plan: dropped vm11 →"),
+        (FakeLab(verdict="dropped", unmodelled="own"), {"delivered": {"from": "vm11", "to": "vm21"}}, None),
+        (FakeLab((RS_DOWN,)), {"session": {"between": ["rs1", "nva1"], "up": False, "reason": "max-prefix"}}, None),
+        (FakeLab((RS_DOWN,)), {"session": {"between": ["nva1", "rs1-0"]}}, "expected up, observed nva1 ↔ rs1-0 (route_server): max-prefix"),
+        (FakeLab((RS_DOWN,)), {"session": {"between": ["nva1", "rs1"], "up": False, "reason": "closed"}}, "expected down (closed)"),
+        (FakeLab((UP,)), {"session": {"between": ["nva1", "rs1"]}}, None),
+        (FakeLab((UP,)), {"session": {"between": ["nva2", "rs1"]}}, "the plan has no session between nva2 and rs1"),
+        (FakeLab(), {"refused": {"route_server": "rs1", "nva": "nva2"}}, None),
+        (FakeLab(speaking=("rs1-0 speaks BGP",)), {"refused": {"route_server": "rs1", "nva": "nva2"}}, "rs1-0 speaks BGP"),
+        (FakeLab(learned_rows=LEARNED), learned(next_hop="10.1.0.4"), None),
+        (FakeLab(learned_rows=LEARNED), learned(next_hop="10.1.0.100"), "expected 10.21.0.0/16 via 10.1.0.100"),
+        (FakeLab(advertised_rows=LEARNED), {"advertised": PEER | {"as_path": [65001, 65002]}}, None),
+        (FakeLab(advertised_rows=LEARNED[:1]), {"advertised": PEER}, "instance 1: expected 10.21.0.0/16"),
+        (FakeLab(advertised_rows=LEARNED), {"advertised": PEER | {"absent": True}}, "expected nothing"),
+        (FakeLab(advertised_rows=()), {"advertised": PEER | {"absent": True}}, None),
+        (FakeLab(table_rows=TABLE), {"table": {"node": "nva1", "prefix": "10.21.0.0/16", "as_path": [65002], "used": 2}}, None),
+        (
+            FakeLab(table_rows=TABLE),
+            {"table": {"node": "nva1", "prefix": "10.21.0.0/16", "used": 1}},
+            "expected 1 paths in use, observed 2",
+        ),
+        (FakeLab(table_rows=TABLE), {"table": {"node": "nva1", "prefix": "10.21.0.0/16", "as_path": [65003]}}, "as best, observed"),
+        (FakeLab(table_rows=TABLE), {"table": {"node": "nva1", "prefix": "10.21.0.0/16", "absent": True}}, "expected nothing"),
+        (FakeLab(shown=("10.1.0.4",) * 3), {"traceroute": {"from": "vm11", "to": "vm21", "repeats": "10.1.0.4"}}, None),
+        (FakeLab(shown=("10.1.0.4", None)), {"traceroute": {"from": "vm11", "to": "vm21", "repeats": "10.1.0.4"}}, "observed 10.1.0.4 *"),
+        (FakeLab(shown=("10.1.0.4",)), {"traceroute": {"from": "vm11", "to": "vm21", "hops": ["10.1.0.4"]}}, None),
+        (FakeLab(shown=()), {"traceroute": {"from": "vm11", "to": "vm21", "hops": ["10.1.0.4"]}}, "observed nothing"),
+        (FakeLab(flows=SPREAD), {"spread": SPREAD_OVER}, None),
+        (FakeLab(flows=SPREAD), {"spread": SPREAD_OVER | {"asymmetric": True}}, None),
+        (FakeLab(flows=SPREAD[:1]), {"spread": SPREAD_OVER}, "no flow through nva1b of 1 (nva1 1)"),
+        (FakeLab(flows=SPREAD[:1]), {"spread": SPREAD_OVER | {"asymmetric": True}}, "every flow came back"),
+        (FakeLab(flows=(*SPREAD, FlowPath((), (), False))), {"spread": SPREAD_OVER}, "1 of 3 flows did not arrive"),
+        (FakeLab(), {"untouched": {"nva": "nva1", "from": "vm11", "to": "vm21"}}, None),
+        (FakeLab(touched={"nva1": 4}), {"untouched": {"nva": "nva1", "from": "vm11", "to": "vm21"}}, "4 packets at nva1, expected none"),
+        (FakeLab(), {"explained": {"from": "vm11", "to": "vm21", "verdict": "delivered"}}, None),
+        (FakeLab(verdict="dropped"), {"explained": {"from": "vm11", "to": "vm21", "verdict": "dropped", "because": "RS8"}}, None),
+        (FakeLab(verdict="dropped"), {"explained": {"from": "vm11", "to": "vm21", "verdict": "dropped", "because": "P1"}}, "found ; RS8"),
+        (
+            FakeLab(verdict="dropped", reason="E3: None"),
+            {"explained": {"from": "vm11", "to": "vm21", "verdict": "loops"}},
+            "dropped at spoke11: E3: None",
+        ),
         (FakeLab(predicted={"vm11": (LOCAL,)}), {"agreement": {}}, "vm11: observed and not predicted: 10.21.0.0/16"),
         (FakeLab(predicted={"vm21": (LOCAL, BGP_ROUTE)}), {"agreement": {"nics": ["vm21"]}}, "vm21: predicted and not observed"),
     ],
@@ -175,7 +281,7 @@ def test_an_expectation_holds_or_says_why_not(lab: FakeLab, expectation: dict[st
 
 def test_delivery_is_tried_both_ways_unless_told_otherwise() -> None:
     tried: list[tuple[str, str]] = []
-    lab = FakeLab(deliveries=lambda a, b: tried.append((a, b)) or Delivery(a, b, True, ttl_down=0))  # type: ignore[func-returns-value]
+    lab = FakeLab(deliveries=lambda a, b: tried.append((a, b)) or Delivery(a, b, True), unmodelled="so that no walk is asked for")  # type: ignore[func-returns-value]
     verdict(lab, {"delivered": {"from": "vm11", "to": "vm21"}})
     verdict(lab, {"delivered": {"from": "vm11", "to": "vm21", "both_ways": False}})
     assert tried == [("vm11", "vm21"), ("vm21", "vm11"), ("vm11", "vm21")]
@@ -194,9 +300,40 @@ def test_all_failures_are_reported_not_only_the_first() -> None:
         FakeLab(),
         lambda step, what: heard.append(what),
     )
-    assert [[check.ok for check in step.checks] for step in results] == [[False, True], [False]]
+    assert [[check.ok for check in step.checks] for step in results] == [[True, False], [False]]
     assert [step.ok for step in results] == [False, False]
     assert len(heard) == 3
+
+
+AGREE = "prediction, controller and switches agree"
+
+
+def test_agreement_is_looked_at_before_everything_and_after_every_change() -> None:
+    right = {"path": {"from": "vm11", "to": "vm21", "through": ["nva1", "nva2"]}}
+    act = {"announce": {"nva": "nva2", "prefix": "192.0.2.0/24"}}
+    steps = scenario(
+        {"stage": "a"}, {"stage": "b", "expect": [right]}, {"stage": "c", "within": 0, "do": [act], "expect": [{"agreement": {}}, right]}
+    )
+    assert [[each.expected for each in step.checks][:1] for step in take(steps, FakeLab(), lambda s, w: None)] == [
+        [AGREE],
+        ["path: vm11 → nva1 → nva2 → vm21, as predicted"],
+        [AGREE],
+    ]
+    (first, *_) = take(steps, FakeLab(unmodelled="own configuration"), lambda s, w: None)
+    assert first.checks == []
+
+
+def test_a_time_out_names_its_budget() -> None:
+    steps = Scenario.model_validate(
+        {
+            "name": "s",
+            "topology": "t.yaml",
+            "budgets": {"hold-timer": "10ms"},
+            "steps": [{"stage": "a", "budget": "hold-timer", "expect": [{"path": {"from": "vm11", "to": "vm21", "through": []}}]}],
+        }
+    )
+    (result,) = take(steps, FakeLab(), lambda s, w: None)
+    assert result.checks[-1].reason.endswith("(budget hold-timer: 0.01 s)")
 
 
 def test_an_action_that_fails_skips_its_own_expectations_and_goes_on() -> None:
