@@ -38,6 +38,7 @@ class _Packet(Struct, frozen=True):
     nodes: tuple[str, ...]
     steps: tuple[Step, ...] = ()
     seen: tuple[tuple[str, tuple[Header, ...], int], ...] = ()
+    hidden: tuple[int, ...] = ()
 
     def told(self, step: Step, **changes: object) -> _Packet:
         return replace(self, steps=(*self.steps, step), **changes)
@@ -112,7 +113,7 @@ class Tracer:
         if not originates and (refusal := self._forward(node, packet)) is not None:
             yield refusal
             return
-        sent = packet if originates else _forwarded(node, packet)
+        sent = packet if originates else _forwarded(node, packet, outer.tunnel in self._encrypted)
         matched = next(fib.matches(_number(outer.destination)), "")
         choices = tuple(map(_hop_text, hops))
         for hop in hops:
@@ -154,6 +155,10 @@ class Tracer:
     @cached_property
     def _tunnels(self) -> dict[str, Tunnel]:
         return {tunnel_name(tunnel): tunnel for tunnel in self.control.topology.tunnels}
+
+    @cached_property
+    def _encrypted(self) -> frozenset[str]:
+        return frozenset(name for name, tunnel in self._tunnels.items() if tunnel.type == "ipsec")
 
     def _encapsulate(self, node: str, packet: _Packet, tunnel: Tunnel) -> Iterator[Walk]:
         """A new outer header, routed in turn from this node."""
@@ -283,25 +288,29 @@ class Tracer:
 
 
 def walk_nodes(plan: Plan, control: ControlPlane, source: str, destination: Address) -> tuple[str, ...]:
-    """The nodes that a packet from a node to an address visits, ends included (the first choice under ECMP)."""
-    return Tracer(plan, control).trace(source, destination).nodes
+    """The nodes at which a packet from a node to an address can be seen, ends included (the first choice under ECMP)."""
+    return Tracer(plan, control).trace(source, destination).visible
 
 
-def _forwarded(node: str, packet: _Packet) -> _Packet:
+def _forwarded(node: str, packet: _Packet, encrypted: bool) -> _Packet:
     """The packet after the node took it on: its TTL one less, unless what is forwarded is a tunnel's own header."""
     ttl = packet.ttl if packet.headers[0].tunnel else packet.ttl - 1
-    return replace(packet, ttl=ttl, seen=(*packet.seen, (node, packet.headers, len(packet.nodes) - 1)))
+    place = len(packet.nodes) - 1
+    hidden = (*packet.hidden, place) if encrypted else packet.hidden
+    return replace(packet, ttl=ttl, seen=(*packet.seen, (node, packet.headers, place)), hidden=hidden)
 
 
 def walk_choices(plan: Plan, control: ControlPlane, source: str, destination: Address) -> tuple[tuple[str, ...], ...]:
     """As `walk_nodes`, for every choice of equal-cost paths: a real flow takes one of them."""
-    return tuple(dict.fromkeys(walk.nodes for walk in Tracer(plan, control).traces(source, destination)))
+    return tuple(dict.fromkeys(walk.visible for walk in Tracer(plan, control).traces(source, destination)))
 
 
 def _end(packet: _Packet, verdict: str, at: str, reason: str, cycle: Sequence[str] = ()) -> Walk:
     first = packet.steps[0].ttl if packet.steps else packet.ttl
     inner = packet.headers[-1]
-    return Walk(packet.nodes[0], inner.destination, packet.nodes, packet.steps, verdict, at, reason, first - packet.ttl, tuple(cycle))
+    return Walk(
+        packet.nodes[0], inner.destination, packet.nodes, packet.steps, verdict, at, reason, first - packet.ttl, tuple(cycle), packet.hidden
+    )
 
 
 def _rule(rows: Sequence[Row], winner: Row | None) -> str:

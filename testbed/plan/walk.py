@@ -46,7 +46,8 @@ class Walk(Struct, frozen=True):
     """A packet's way from a node to an address: ``nodes`` in the order in which it visits them, and the steps between.
 
     ``verdict``: delivered, dropped or loops; ``at`` is the node or VNet where it ended, ``reason`` why, beginning with the rule.
-    ``cycle`` are the nodes of the loop. ``ttl_down`` is by how much the TTL fell on the way.
+    ``cycle`` are the nodes of the loop; ``hidden`` the places in ``nodes`` that pass the packet on inside IPsec. ``ttl_down`` is by
+    how much the TTL fell on the way.
     """
 
     source: str
@@ -58,6 +59,12 @@ class Walk(Struct, frozen=True):
     reason: str
     ttl_down: int
     cycle: tuple[str, ...] = ()
+    hidden: tuple[int, ...] = ()
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The nodes at which the packet itself can be seen: not those that pass it on inside IPsec."""
+        return tuple(node for place, node in enumerate(self.nodes) if place not in self.hidden)
 
     @property
     def tunnels(self) -> tuple[str, ...]:

@@ -166,4 +166,10 @@ def test_walks_to_and_from_sites(plan: Plan) -> None:
     assert {walk[1] for walk in walk_choices(plan, control, "vm21", "10.200.0.10")} == {"vpn2-0", "vpn2-1"}
     back = tracer.trace("client", "10.11.0.4")
     assert (back.verdict, back.nodes[-1]) == ("delivered", "vm11")
+    text = designs.ON_PREMISES.replace("tunnels:", "tunnels:\n  - {type: ipsec, between: [nva1, paris]}")
+    text = text.replace("circuits: [london], prepend: 1", "loopbacks: [192.168.9.1/32], circuits: {london: {advertise: [192.168.9.1/32]}}")
+    over = Tracer(designs.compiled(parse_topology(text).topology), converge(parse_topology(text).topology)).trace("vm11", "10.100.0.10")
+    assert over.nodes == ("vm11", "nva1", "er1-0", "london-msee0", "paris", "client")  # GW6
+    assert over.visible == ("vm11", "nva1", "paris", "client")  # the circuit carries ESP alone
+    assert over.ttl_down == 2
     assert tracer.trace("nva1", "10.21.0.4").tunnels == ("nva1-nva2",)
