@@ -159,10 +159,11 @@ class Lab:
         return self._programmed
 
     def _switch_is_ready(self) -> str | None:
-        with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
-            reason = openvswitch.applied(connection)
-            if reason is None:
-                openvswitch.check_ports(connection, self.plan)
+        try:
+            with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
+                reason = openvswitch.applied(connection) or openvswitch.misplaced_port(connection, self.plan)
+        except LabError as error:  # if it died, the next look at the processes says so with its last words
+            return error.message
         return reason
 
     def _wait(self, stage: str, check: Check) -> None:
@@ -215,5 +216,5 @@ def _connects(socket: Path) -> bool:
     try:
         with ovsdb.Connection(socket):
             return True
-    except OSError:
+    except LabError:
         return False

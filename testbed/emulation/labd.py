@@ -25,7 +25,7 @@ from testbed.emulation import changes, readiness, syscalls
 from testbed.emulation.daemons import LAB, Running, Startup, find, launch
 from testbed.emulation.lab import Lab
 from testbed.emulation.lock import LabLock
-from testbed.emulation.processes import end, last_lines, send_signal
+from testbed.emulation.processes import Identity, end, last_lines, send_signal
 from testbed.emulation.undo import undo
 from testbed.errors import LabError, TestbedError
 from testbed.wait import Check, wait_until
@@ -54,6 +54,7 @@ class Supervisor:
         self.lab = lab
         self.deaths: list[Death] = []
         self.expected: set[str] = set()
+        self._buried: set[Identity] = set()
         self._descriptors: dict[int, Running] = {}
         self._poll = select.poll()
         self._wake_in, self._wake_out = os.pipe()
@@ -61,10 +62,8 @@ class Supervisor:
 
     def watch_all(self) -> None:
         """Watch every process that is not watched yet."""
-        watched = {running.identity for running in self._descriptors.values()}
-        for running in list(self.lab.running.values()):
-            if running.identity in watched or running.name in {death.node + "." + death.daemon for death in self.deaths if running.ended()}:
-                continue
+        known = {running.identity for running in self._descriptors.values()} | self._buried
+        for running in [running for running in self.lab.running.values() if running.identity not in known]:
             try:
                 descriptor = os.pidfd_open(running.pid)
             except OSError:
@@ -93,6 +92,11 @@ class Supervisor:
         on_purpose = running.name in self.expected
         self.expected.discard(running.name)
         self.deaths.append(Death(running.node, running.daemon, how, time.time(), last_lines(running.log), on_purpose))
+        self._buried.add(running.identity)
+
+    def last_death(self, node: str, daemon: str) -> Death | None:
+        """How that process ended last, if it ever did."""
+        return next((death for death in reversed(self.deaths) if (death.node, death.daemon) == (node, daemon)), None)
 
     def stop(self, node: str, daemon: str, number: int) -> None:
         """Send a signal to a process. One that ends it is waited for. Raises LabError when it does not run."""
@@ -102,6 +106,7 @@ class Supervisor:
             return
         self.expected.add(running.name)
         end([running.identity], number=number)
+        wait_until(lambda: None if running.identity in self._buried else "not noticed yet", what=f"end of {running.name}", budget=5.0)
 
     def start(self, node: str, daemon: str) -> None:
         """Start a process that is not running, and wait until it is ready."""

@@ -75,22 +75,19 @@ def holder(paths: LabPaths) -> Identity | None:
 def take_over(paths: LabPaths, patience: float = 10.0) -> LabLock:
     """Take the lock, asking its holder (labd) to let go; one that does not within ``patience`` seconds is killed."""
     taken: list[LabLock] = []
+    asked: set[tuple[Identity, int]] = set()
 
-    def attempt() -> str | None:
-        if (lock := acquire(paths)) is None:
-            return f"it is held by process {who.pid if (who := holder(paths)) else 'unknown'}"
-        taken.append(lock)
-        return None
+    def attempt(number: int) -> str | None:
+        if (lock := acquire(paths)) is not None:
+            taken.append(lock)
+            return None
+        who = holder(paths)
+        if who is not None and (who, number) not in asked and send_signal(who, number):
+            asked.add((who, number))
+        return f"it is held by {f'process {who.pid}' if who else 'a process that has not signed yet'}"
 
-    for number, budget in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
-        if attempt() is None:
-            break
-        if (who := holder(paths)) is not None:
-            send_signal(who, number)
-        try:
-            wait_until(attempt, what=f"lock of lab {paths.lab}", budget=budget, interval=0.003)
-            break
-        except NotReady:
-            if number == signal.SIGKILL:
-                raise
+    try:
+        wait_until(lambda: attempt(signal.SIGTERM), what=f"lock of lab {paths.lab}", budget=patience, interval=0.003)
+    except NotReady:
+        wait_until(lambda: attempt(signal.SIGKILL), what=f"lock of lab {paths.lab}", budget=5.0, interval=0.003)
     return taken[0]

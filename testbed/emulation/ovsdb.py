@@ -41,16 +41,16 @@ def from_set(value: Any) -> list[Any]:
 
 
 class Connection:
-    """A connection to one ovsdb-server by its unix socket; use it as a context manager."""
+    """A connection to one ovsdb-server by its unix socket; use it as a context manager. Raises LabError when nobody answers."""
 
     def __init__(self, path: Path, timeout: float = 10.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
         try:
             self._socket.connect(str(path))
-        except OSError:
+        except OSError as error:
             self._socket.close()
-            raise
+            raise LabError(f"Open vSwitch's database does not answer: {error.strerror or error}") from error
         self._buffer = ""
         self._decoder = json.JSONDecoder()
         self._next = 0
@@ -64,11 +64,10 @@ class Connection:
     def transact(self, operations: Sequence[Operation]) -> list[dict[str, Any]]:
         """Run all operations as one transaction; gives back one result each. Raises LabError when the database refuses."""
         self._next += 1
-        request = {"method": "transact", "params": [DATABASE, *operations], "id": self._next}
-        self._socket.sendall(json.dumps(request).encode())
-        while (reply := self._receive()).get("id") != self._next:
-            if reply.get("method") == "echo":
-                self._socket.sendall(json.dumps({"result": reply["params"], "error": None, "id": reply["id"]}).encode())
+        try:
+            reply = self._ask({"method": "transact", "params": [DATABASE, *operations], "id": self._next})
+        except OSError as error:
+            raise LabError(f"Open vSwitch's database does not answer: {error.strerror or error}") from error
         results: list[dict[str, Any]] = reply["result"] or []
         for result in [reply, *results]:
             if result and result.get("error"):
@@ -79,6 +78,13 @@ class Connection:
         """The columns of all rows of a table."""
         rows: list[dict[str, Any]] = self.transact([{"op": "select", "table": table, "where": [], "columns": list(columns)}])[0]["rows"]
         return rows
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._socket.sendall(json.dumps(request).encode())
+        while (reply := self._receive()).get("id") != request["id"]:
+            if reply.get("method") == "echo":
+                self._socket.sendall(json.dumps({"result": reply["params"], "error": None, "id": reply["id"]}).encode())
+        return reply
 
     def _receive(self) -> dict[str, Any]:
         while True:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.errors import InputError
 from testbed.plan.types import Node, Plan
 
 RUN_DIR_VARIABLE = "TESTBED_RUN_DIR"
 LAB_VARIABLE = "TESTBED_LAB"
 LAB_DIR_VARIABLE = "TESTBED_LAB_DIR"
 NETNS_DIR = Path("/run/netns")
+LAB_NAME = re.compile(r"[a-z0-9][a-z0-9\-]{0,39}")
 
 
 def run_dir() -> Path:
@@ -27,7 +30,9 @@ class LabPaths:
 
     @classmethod
     def of(cls, lab: str) -> LabPaths:
-        """The paths of the lab of that name, whether it is up or not."""
+        """The paths of the lab of that name, whether it is up or not. Raises InputError for what is no lab's name."""
+        if not LAB_NAME.fullmatch(lab):
+            raise InputError(f"{lab!r} is no name of a lab", "small letters, digits and hyphens, at most 40")
         return cls(run_dir() / lab)
 
     @property

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from testbed.emulation import client, enter, mininet_lab, netns, openvswitch, ovsdb, readiness
 from testbed.emulation.client import LabClient
-from testbed.plan.types import Plan
+from testbed.plan.types import Plan, Wire
 from testbed.wait import wait_until
 
 pytestmark = pytest.mark.root
@@ -160,3 +161,19 @@ def test_mininets_prompt_runs_commands_and_leaves_the_lab_up(lab: LabClient, tmp
     assert "hub1" in said
     assert "hello from 10.11.0.4" in said
     assert lab.status()["deaths"] == []
+
+
+def test_wires_and_packet_filters(small_plan: Callable[[str], Plan], lab_name: str, down: Callable[[str], float]) -> None:
+    plan = small_plan(lab_name)
+    wire = Wire(
+        ("vm1", "vm2"), ("to-vm2", "to-vm1"), ("198.51.100.0/31", "198.51.100.1/31"), ("02:aa:00:00:00:01", "02:aa:00:00:00:02"), rate=1e6
+    )
+    table = "table inet guard {\n chain in { type filter hook input priority 0; udp dport 9 drop; }\n}\n"
+    nodes = tuple(msgspec.structs.replace(node, nftables=table) if node.name == "vm2" else node for node in plan.nodes)
+    lab = client.up(msgspec.structs.replace(plan, wires=(wire,), nodes=nodes), silent, with_controller=False)
+    in_node(lab, "vm1", "ping", "-c1", "-W2", "198.51.100.1")
+    assert "tbf" in in_node(lab, "vm1", "tc", "qdisc", "show", "dev", "to-vm2")
+    assert "table inet guard" in in_node(lab, "vm2", "nft", "list", "tables")
+    lab.set_link(wire=["vm2", "vm1"], up=False)
+    assert enter.run(lab.plan, lab.paths, "vm1", ("ping", "-c1", "-W0.2", "198.51.100.1")).returncode != 0
+    down(lab_name)

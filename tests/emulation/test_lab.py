@@ -16,7 +16,7 @@ import pytest
 from testbed.emulation import client, ledger, lock, processes
 from testbed.emulation.client import LabClient
 from testbed.emulation.paths import LabPaths
-from testbed.errors import LabError, LabExists, NoSuchLab, NotReady
+from testbed.errors import InputError, LabError, LabExists, NoSuchLab, NotReady
 from testbed.plan.types import Daemon, Plan
 from testbed.wait import wait_until
 
@@ -174,15 +174,18 @@ def test_a_command_that_ends_while_building_takes_its_lab_along(
     plan, paths = small_plan(lab_name), LabPaths.of(lab_name)
     child = os.fork()
     if child == 0:
+        status = 1
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             client.up(plan, silent, with_controller=False, converged=lambda: "this lab never converges")
+        except KeyboardInterrupt:
+            status = 130
         finally:
-            os._exit(0)
-    started = threading.Event()
-    threading.Timer(delay, lambda: (os.kill(child, number), started.set())).start()
-    os.waitpid(child, 0)
-    started.wait()
+            os._exit(status)
+    timer = threading.Timer(delay, lambda: os.kill(child, number))
+    timer.start()
+    timer.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (130 if number == signal.SIGINT else -signal.SIGKILL)
     wait_until(lambda: "there still" if paths.dir.exists() or paths.lock.exists() else None, what="the lab's end", budget=5.0)
 
 
@@ -227,8 +230,7 @@ def test_a_dead_daemon_is_noticed_named_and_can_be_started_again(small_plan: Mak
 
 def test_a_daemon_stopped_on_purpose_is_not_an_accident(small_plan: MakePlan, lab_name: str, down: Down) -> None:
     lab = up(small_plan(lab_name))
-    assert lab.stop_daemon("rs1-0", "bgpd", signal.SIGKILL)["state"] in ("stopped", "dead")
-    wait_until(lambda: None if "rs1-0.bgpd" in deaths(lab) else "not noticed", what="end noticed", budget=1.0)
+    assert lab.stop_daemon("rs1-0", "bgpd", signal.SIGKILL)["state"] == "stopped"
     assert deaths(lab)["rs1-0.bgpd"]["on_purpose"] is True
     with pytest.raises(LabError, match="does not run"):
         lab.stop_daemon("rs1-0", "bgpd")
@@ -285,3 +287,36 @@ def test_what_was_started_by_exec_ends_with_the_lab(small_plan: MakePlan, lab_na
         left = subprocess.Popen(["sleep", "1000"], env=enter.environment(lab.plan, lab.paths, "vm1"), start_new_session=True)
     down(lab_name)
     assert left.wait(2) == -signal.SIGKILL
+
+
+def test_labd_tears_its_lab_down_when_asked(small_plan: MakePlan, lab_name: str) -> None:
+    lab = up(small_plan(lab_name))
+    assert lab.call("POST", "/down") == {"state": "stopping"}
+    wait_until(lambda: "there" if lab.paths.dir.exists() or lab.paths.lock.exists() else None, what="the lab's end", budget=5.0)
+
+
+def test_labd_asked_to_end_leaves_its_lab_up(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    lab = up(small_plan(lab_name))
+    who = lock.holder(lab.paths)
+    assert who is not None
+    processes.end([who], number=signal.SIGTERM)
+    assert lab.status()["deaths"] == []
+    assert lab.status()["labd"] != who.pid
+    down(lab_name)
+
+
+def test_a_lab_that_was_never_finished_is_not_adopted(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    paths = LabPaths.of(lab_name)
+    paths.dir.mkdir()
+    book = ledger.Ledger(paths.ledger)
+    book.note([ledger.Entry("namespace", "t0000n1")])
+    book.close()
+    with pytest.raises(LabError, match="never finished"):
+        LabClient(lab_name).status()
+    down(lab_name)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "Ä", "; rm -rf /", "x" * 41])
+def test_what_is_no_name_of_a_lab_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="is no name of a lab"):
+        client.down(name)
