@@ -11,6 +11,7 @@ from subprocess import PIPE, Popen
 from typing import NamedTuple
 
 from testbed.emulation import netns, syscalls
+from testbed.emulation.keys import Keys, holds_keys, write_private
 from testbed.emulation.ledger import Entry
 from testbed.emulation.paths import LabPaths
 from testbed.emulation.shaping import shape
@@ -213,23 +214,33 @@ def _explained(batch: Batch, text: str) -> str:
 
 
 def write_files(plan: Plan, paths: LabPaths, nodes: Iterable[Node] | None = None) -> None:
-    """Write the files of all nodes, ``{dir}`` filled in; a node's folder belongs to the user its daemons drop to."""
+    """Write the files of all nodes, ``{dir}`` filled in; a node's folder belongs to the user its daemons drop to.
+
+    A file with a pre-shared key is root's, and nobody else can read it: charon runs as root.
+    """
+    keys = Keys(paths)
     for node in plan.nodes if nodes is None else nodes:
         folder = paths.node(node)
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         users = {daemon.user for daemon in node.daemons if daemon.user}
         owner = pwd.getpwnam(next(iter(users))) if users else None
         for name, content in node.files.items():
-            _write(folder, name, content.replace("{dir}", str(folder)))
-        if owner:
-            for path in [folder, *folder.rglob("*")]:
-                os.chown(path, owner.pw_uid, owner.pw_gid)
+            file = _place(folder, name)
+            text = content.replace("{dir}", str(folder))
+            if holds_keys(text):
+                write_private(file, keys.filled(text))
+                continue
+            file.touch(mode=0o640)
+            file.write_text(text)
+            if owner:
+                for path in {folder, file.parent, file}:
+                    os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def _write(folder: Path, name: str, content: str) -> None:
+def _place(folder: Path, name: str) -> Path:
+    """Where a file of the plan goes. Raises LabError when that is not below its node's folder."""
     file = (folder / name).resolve()
     if not file.is_relative_to(folder.resolve()):
         raise LabError(f"the plan's file {name!r} lies outside of its node's folder")
     file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    file.touch(mode=0o640)
-    file.write_text(content)
+    return file

@@ -56,6 +56,11 @@ class LabPaths:
         return self.dir / "plan.json"
 
     @property
+    def keys(self) -> Path:
+        """The lab's pre-shared keys (see `keys.Keys`), for root alone."""
+        return self.dir / "keys.json"
+
+    @property
     def labd_socket(self) -> Path:
         """Where labd answers."""
         return self.dir / "labd.sock"
