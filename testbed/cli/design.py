@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from testbed.cli.common import json_option, print_json, table, topology_argument
-from testbed.errors import InputError
+from testbed.errors import ExitCode, InputError
 
 
 @click.command()
@@ -98,20 +98,28 @@ def explain(topology: Path, source: str, destination: str, as_json: bool) -> Non
 
 
 @click.command()
-@topology_argument
+@click.argument("topology", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--explain", "code", metavar="CODE", help="The background of a finding (e.g. RS008) and its source.")
 @json_option
-def check(topology: Path, strict: bool, code: str | None, as_json: bool) -> int:
-    """Validate a topology: its references, Azure's limits, and the mistakes that look healthy and fail."""
-    from testbed.model.loader import load_topology
+def check(topology: Path | None, strict: bool, code: str | None, as_json: bool) -> int:
+    """Validate a topology: its references, Azure's limits, and the mistakes that look healthy and fail.
 
-    loaded = load_topology(topology)
+    Ends with 1 on errors (with --strict on warnings too). Findings can be accepted in the file (suppress, with a reason).
+    """
+    from testbed.cli import checking
+
+    if code is not None:
+        checking.explain(code, as_json)
+        return ExitCode.OK
+    if topology is None:
+        raise InputError("no topology named", "testbed check TOPOLOGY, or testbed check --explain CODE")
+    report = checking.examine(topology)
     if as_json:
-        print_json({"file": str(topology), "name": loaded.topology.name, "findings": []})
+        print_json(checking.to_json(topology, report))
     else:
-        click.echo(f"{topology}: no problem found")
-    return 0
+        click.echo(checking.text(topology, report))
+    return ExitCode.EXPECTATION_FAILED if report.fails(strict) else ExitCode.OK
 
 
 @click.command()

@@ -169,12 +169,23 @@ class Tracer:
             return
         addresses = outer_addresses(self.control.topology, tunnel)
         end = tunnel.between.index(node)
+        if not all(addresses):
+            yield from self._outside(node, packet, tunnel)
+            return
         # behind 1:1 translation the sender writes its private address; the translation shows in the next step
         bound = next(each.bound[end] for each in self.plan.tunnels if each.name == name)
         header = Header(bound, addresses[1 - end], name)
         text = f"puts the packet into {tunnel.type} {header.source} → {header.destination}"
         step = Step(node, "encapsulate", "", (header, *packet.headers), packet.ttl, name, text)
         yield from self._node(node, packet.told(step, headers=(header, *packet.headers)), originates=True)
+
+    def _outside(self, node: str, packet: _Packet, tunnel: Tunnel) -> Iterator[Walk]:
+        """A tunnel with a site that has no address of its own: what carries it is not part of the design, and is taken to work."""
+        name, target = tunnel_name(tunnel), tunnel.between[1 - tunnel.between.index(node)]
+        step = Step(
+            node, "encapsulate", "", packet.headers, packet.ttl, name, f"puts the packet into {tunnel.type} {name}, carried elsewhere"
+        )
+        yield from self._node(target, packet.told(step, nodes=(*packet.nodes, target)))
 
     def _link(self, node: str, packet: _Packet, device: str) -> Iterator[Walk]:
         """A link outside the fabric: a circuit, a VPN connection, a site's LAN."""

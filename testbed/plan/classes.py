@@ -1,0 +1,234 @@
+"""Which senders and destinations of a design no table tells apart: one of each stands for all when packets are walked.
+
+Two destinations are alike when the same prefixes of the same lengths with the same next hops contain them in every table: injected
+routes, user-defined routes, forwarding tables of routers. VNets with nothing but VMs are alike when they also have the same peers, flags
+and route tables; then one of them is walked against all others, itself, and one other of its kind.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from msgspec import Struct
+
+from testbed.azure.control_plane import ControlPlane
+from testbed.azure.lookup import MASKS, PrefixMap, contains, parse, parse_address, render
+from testbed.azure.system_routes import RESERVED_SPACES
+from testbed.azure.types import Address, Prefix
+from testbed.plan.fabric_index import FabricIndex
+from testbed.plan.types import Nic
+
+ROUTERS = ("nva", "vpn", "expressroute", "msee", "site")
+
+
+class Endpoint(Struct, frozen=True):
+    """Something that sends and receives: a NIC of a VM or NVA, or a host on-premises (``vnet`` is empty). ``name`` is for people."""
+
+    name: str
+    node: str
+    address: Address
+    vnet: str
+    kind: str
+
+
+class Target(Struct, frozen=True):
+    """A class of destinations without a NIC: ``prefix`` stands for ``members`` prefixes, ``address`` is in none more specific."""
+
+    prefix: Prefix
+    address: Address
+    members: int = 1
+    wider: bool = False  # more specific prefixes lie inside it
+
+
+class Classes:
+    """The equivalence classes of one design."""
+
+    def __init__(self, control: ControlPlane, index: FabricIndex) -> None:
+        self.control = control
+        self.index = index
+        self._merge()
+        self.groups = self._group()
+
+    # --- all tables as one ---
+
+    def _merge(self) -> None:
+        """One map over all tables: a prefix leads to the number of its combination of (table, next hops)."""
+        merged: dict[Prefix, list[tuple[int, Hashable]]] = {}
+        for number, table in enumerate(self._tables()):
+            for prefix, value in table.items():
+                merged.setdefault(prefix, []).append((number, value))
+        numbers: dict[tuple[tuple[int, Hashable], ...], int] = {}
+        pool = str(self.control.topology.overlay_pool)
+        self.prefixes: dict[Prefix, int] = {
+            prefix: numbers.setdefault(tuple(values), len(numbers)) for prefix, values in merged.items() if not contains(pool, prefix)
+        }
+        self._map = PrefixMap(self.prefixes)
+        self._starts = sorted((*parse(prefix), prefix) for prefix in self.prefixes)
+
+    def _tables(self) -> Iterator[Mapping[Prefix, Any]]:
+        plane = self.control
+        for hub in plane.hubs:
+            yield plane.injected(hub.vnet, 0)
+            if self.homes_differ(hub.vnet):
+                yield plane.injected(hub.vnet, 1)
+        users = {(domain.route_table, domain.user) for domain in plane.domains if domain.user}
+        for _, rows in sorted(users):
+            yield {row.prefix: (row.next_hop_type, row.next_hops) for row in rows}
+        for node in self.control.nodes:
+            speaker = plane.speaker_of(node)
+            if speaker is None or speaker.kind != "route_server":
+                yield plane.fib(node)
+
+    def homes_differ(self, hub: str) -> bool:
+        """Whether the two instances of a hub inject different routes."""
+        if hub not in self._differ:
+            one, other = self.control.injected(hub, 0), self.control.injected(hub, 1)
+            self._differ[hub] = len(one) != len(other) or any(other.get(prefix) != hops for prefix, hops in one.items())
+        return self._differ[hub]
+
+    @cached_property
+    def _differ(self) -> dict[str, bool]:
+        return {}
+
+    def chain(self, address: int) -> tuple[tuple[int, int], ...]:
+        """The prefixes that contain an address, longest first, as (length, number of the combination)."""
+        return tuple((parse(prefix)[1], self.prefixes[prefix]) for prefix in self._map.matches(address))
+
+    def _anything_inside(self, prefix: Prefix) -> bool:
+        network, length = parse(prefix)
+        end = network | ~MASKS[length] & 0xFFFFFFFF
+        place = bisect_right(self._starts, (network, length, "~"))
+        return place < len(self._starts) and self._starts[place][0] <= end
+
+    # --- senders and receivers ---
+
+    @cached_property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """NICs of VMs and NVAs, and hosts of sites."""
+        found = [
+            Endpoint(nic.label, nic.node, nic.ip, nic.vnet, self.index.kinds[label])
+            for label, nic in self.index.nics.items()
+            if self.index.kinds[label] in ("vm", "nva")
+        ]
+        for site in self.control.topology.sites.values():
+            found += [Endpoint(host, host, str(address), "", "host") for host, address in site.hosts.items()]
+        return tuple(found)
+
+    def _group(self) -> dict[Hashable, list[Endpoint]]:
+        groups: dict[Hashable, list[Endpoint]] = {}
+        for endpoint in self.endpoints:
+            groups.setdefault(self._key(endpoint), []).append(endpoint)
+        return groups
+
+    def _key(self, endpoint: Endpoint) -> Hashable:
+        if endpoint.kind == "host":
+            site = next(name for name, site in self.control.topology.sites.items() if endpoint.name in site.hosts)
+            return site, self.chain(parse_address(endpoint.address))
+        if endpoint.kind == "nva":
+            return endpoint.name
+        nic = self.index.nics[endpoint.name]
+        return self.kind_of(nic.vnet), self._nic_key(nic), self.chain(parse_address(nic.ip))
+
+    def _nic_key(self, nic: Nic) -> Hashable:
+        """What tells the NICs of a VNet apart: route table, home, what they may send, load balancers."""
+        domain = self.index.domains[nic.domain]
+        home = nic.home if domain.hub is not None and self.homes_differ(domain.hub) else 0
+        return domain.route_table, domain.propagate, domain.user, home, nic.ip_forwarding, nic.public_ip, self.index.frontends[nic.label]
+
+    def kind_of(self, vnet: str) -> Hashable:
+        """The VNet's own name, or for one with nothing but VMs the signature that it shares with others like it."""
+        if vnet not in self._kinds:
+            self._kinds[vnet] = self._signature(vnet) or vnet
+        return self._kinds[vnet]
+
+    @cached_property
+    def _kinds(self) -> dict[str, Hashable]:
+        return {}
+
+    def _signature(self, vnet: str) -> Hashable | None:
+        index, bridge = self.index, self.index.bridges[vnet]
+        balanced = any(balancer.vnet == vnet for balancer in index.plan.load_balancers)
+        if vnet in index.hubs or balanced or any(index.kinds[nic.label] != "vm" for nic in index.nics_of[vnet]):
+            return None
+        if vnet in self._overlapping or any(self._anything_inside(space) for space in bridge.address_space):
+            return None
+        peers = frozenset(
+            (peer, end.accept, index.ends_of[peer][vnet].accept, index.transit_macs(vnet, peer), index.transit_macs(peer, vnet))
+            for peer, end in index.ends_of[vnet].items()
+        )
+        nics = frozenset(self._nic_key(nic) for nic in index.nics_of[vnet])
+        domain = next((each for each in index.domains.values() if each.vnet == vnet), None)
+        nothing = frozenset(row.prefix for row in domain.system if row.next_hop_type == "None") if domain is not None else None
+        spaces = tuple(self.chain(parse(space)[0]) for space in bridge.address_space)
+        lengths = tuple(space in self.prefixes for space in bridge.address_space)
+        return bridge.region, domain.hub if domain else None, peers, nics, nothing, spaces, lengths
+
+    @cached_property
+    def _spaces(self) -> list[tuple[int, int, str]]:
+        return sorted((*parse(space), vnet) for vnet, bridge in self.index.bridges.items() for space in bridge.address_space)
+
+    @cached_property
+    def _overlapping(self) -> set[str]:
+        """The VNets of which a range is equal to, inside or around another VNet's."""
+        found: set[str] = set()
+        around: list[tuple[int, str]] = []
+        for start, size, vnet in self._spaces:
+            while around and around[-1][0] < start:
+                around.pop()
+            if any(other != vnet for _, other in around):
+                found.update((vnet, *(other for _, other in around)))
+            around.append((start + (1 << 32 - size) - 1, vnet))
+        return found
+
+    # --- destinations without a NIC ---
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """A destination for each class of prefixes that are no VNet's, and for what lies inside a VNet where no NIC is."""
+        spaces = PrefixMap({render(start, size): None for start, size, _ in self._spaces})
+        inhabited = {next(self._map.matches(parse_address(each.address)), None) for each in self.endpoints}
+        addresses = {each.address for each in self.endpoints}
+        found: dict[Hashable, list[tuple[Prefix, int, bool]]] = {}
+        for prefix, (address, wider) in gaps((*self.prefixes, *spaces)).items():
+            inside = spaces.covering(prefix)
+            if prefix not in self.prefixes or address is None or (inside is not None and prefix in inhabited):
+                continue
+            if prefix == inside or (parse(prefix)[1] == 32 and (inside is not None or prefix.removesuffix("/32") in addresses)):
+                continue  # a whole VNet is walked by its NICs; a single address there without a NIC is nobody's
+            reserved = tuple(each for each in RESERVED_SPACES if contains(each, render(address, 32)))
+            found.setdefault((inside, reserved, wider, self.chain(address)), []).append((prefix, address, wider))
+        return tuple(Target(some[0][0], render(some[0][1], 32).removesuffix("/32"), len(some), some[0][2]) for some in found.values())
+
+
+def gaps(prefixes: Iterable[Prefix]) -> dict[Prefix, tuple[int | None, bool]]:
+    """For each prefix an address that is in none more specific (None if there is no such), and whether anything lies inside it."""
+    found: dict[Prefix, tuple[int | None, bool]] = {}
+    stack: list[list[Any]] = []  # prefix, last address, first address not covered so far, address found, anything inside
+
+    def close() -> None:
+        prefix, end, free, address, wider = stack.pop()
+        found[prefix] = (address if address is not None else _inner(free, end), wider)
+
+    for network, length, prefix in sorted((*parse(prefix), prefix) for prefix in set(prefixes)):
+        while stack and stack[-1][1] < network:
+            close()
+        end = network | ~MASKS[length] & 0xFFFFFFFF
+        if stack:
+            top = stack[-1]
+            if top[3] is None:
+                top[3] = _inner(top[2], network - 1)
+            top[2], top[4] = max(top[2], end + 1), True
+        stack.append([prefix, end, network, None, False])
+    while stack:
+        close()
+    return found
+
+
+def _inner(first: int, last: int) -> int | None:
+    """An address from ``first`` to ``last``, the second one if there is more than one."""
+    if first > last:
+        return None
+    return first + 1 if first < last else first
