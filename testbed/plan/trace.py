@@ -87,11 +87,18 @@ class Tracer:
         if (refusal := self._spoofed(nic, outer)) is not None:
             return (Sent("", label, refusal),)
         winner = self.table(nic).lookup(destination)
-        found: list[Sent] = []
-        for hop in self._hops(nic, winner, outer):
-            refused = (label, hop) if isinstance(hop, str) else self._not_taken(nic, hop, outer)
-            found.append(Sent(hop.label, hop.label) if isinstance(hop, Nic) and refused is None else Sent("", *(refused or ("", ""))))
-        return tuple(found)
+        outside = winner is not None and winner.next_hop_type is NextHopType.INTERNET
+        return tuple(self._handed(nic, hop, outer, outside) for hop in self._hops(nic, winner, outer))
+
+    def _handed(self, nic: Nic, hop: Nic | str, outer: Header, outside: bool) -> Sent:
+        """What becomes of a packet on its way to a hop; ``outside`` when that way is the Internet."""
+        if isinstance(hop, str):
+            return Sent("", nic.label, hop)
+        if outside:
+            public = next((each.label for each in self.index.nics.values() if outer.destination in (each.public_ip, _outside(each))), "")
+            return Sent(public, public or "internet", "" if public else f"E9: nothing on the Internet has {outer.destination}")
+        refused = self._not_taken(nic, hop, outer)
+        return Sent(hop.label, hop.label) if refused is None else Sent("", *refused)
 
     def table(self, nic: Nic) -> Table:
         """The effective routes of a NIC."""
@@ -320,6 +327,11 @@ class Tracer:
         step = Step(node, "internet", target.label, packet.headers, packet.ttl, target.node, "over the Internet", "E9")
         headers = (replace(outer, destination=target.ip), *packet.headers[1:])
         yield from self._node(target.node, packet.told(step, headers=headers, nodes=(*packet.nodes, target.node)))
+
+
+def _outside(nic: Nic) -> Address | None:
+    """The address of a NIC that is plugged into the Internet itself."""
+    return nic.ip if nic.vnet == OUTSIDE else None
 
 
 def walk_nodes(plan: Plan, control: ControlPlane, source: str, destination: Address) -> tuple[str, ...]:
