@@ -44,6 +44,14 @@ class _Packet(Struct, frozen=True):
         return replace(self, steps=(*self.steps, step), **changes)
 
 
+class Sent(Struct, frozen=True):
+    """What the fabric did with a packet: ``nic`` is the label of the NIC that gets it, or empty; then ``reason`` says why, ``at`` where."""
+
+    nic: str
+    at: str
+    reason: str = ""
+
+
 class Tracer:
     """Traces packets over one plan and one converged control plane; make it once, ask often."""
 
@@ -67,6 +75,30 @@ class Tracer:
             if len(found) == MAX_WALKS:
                 break
         return tuple(found)
+
+    def sends(self, label: str, destination: Address, source: Address = "") -> tuple[Sent, ...]:
+        """What the fabric does with a packet that a NIC sends, from its own address unless ``source`` says otherwise.
+
+        The one decision of its effective routes, and what becomes of it on the way to the next NIC; one result for each choice of
+        equal next hops. Raises KeyError for an unknown NIC.
+        """
+        nic = self.index.nics[label]
+        outer = Header(source or nic.ip, destination)
+        if (refusal := self._spoofed(nic, outer)) is not None:
+            return (Sent("", label, refusal),)
+        winner = self.table(nic).lookup(destination)
+        outside = winner is not None and winner.next_hop_type is NextHopType.INTERNET
+        return tuple(self._handed(nic, hop, outer, outside) for hop in self._hops(nic, winner, outer))
+
+    def _handed(self, nic: Nic, hop: Nic | str, outer: Header, outside: bool) -> Sent:
+        """What becomes of a packet on its way to a hop; ``outside`` when that way is the Internet."""
+        if isinstance(hop, str):
+            return Sent("", nic.label, hop)
+        if outside:
+            public = next((each.label for each in self.index.nics.values() if outer.destination in (each.public_ip, _outside(each))), "")
+            return Sent(public, public or "internet", "" if public else f"E9: nothing on the Internet has {outer.destination}")
+        refused = self._not_taken(nic, hop, outer)
+        return Sent(hop.label, hop.label) if refused is None else Sent("", *refused)
 
     def table(self, nic: Nic) -> Table:
         """The effective routes of a NIC."""
@@ -204,8 +236,8 @@ class Tracer:
     def _fabric(self, nic: Nic, packet: _Packet) -> Iterator[Walk]:
         """The one lookup: source guard, effective routes of the sending NIC, and what the winner leads to."""
         outer = packet.headers[0]
-        if not nic.ip_forwarding and outer.source not in (nic.ip, *self.index.frontends[nic.label]):
-            yield _end(packet, DROPPED, nic.label, f"E8: {nic.label} may not send from {outer.source}: its IP forwarding is off")
+        if (refusal := self._spoofed(nic, outer)) is not None:
+            yield _end(packet, DROPPED, nic.label, refusal)
             return
         table = self.table(nic)
         rows, winner = table.matches(outer.destination), table.lookup(outer.destination)
@@ -251,14 +283,24 @@ class Tracer:
         if winner is not None and winner.next_hop_type is NextHopType.INTERNET:
             yield from self._translated(nic, packet)
             return
-        if target.vnet != nic.vnet and (refusal := self._refused(nic, target, outer)):
-            yield _end(packet, DROPPED, target.vnet, refusal)
-            return
-        if not target.ip_forwarding and outer.destination not in (target.ip, *self.index.frontends[target.label]):
-            reason = f"E8: {target.label} receives only what is addressed to it: its IP forwarding is off"
-            yield _end(packet, DROPPED, target.label, reason)
+        if (refusal := self._not_taken(nic, target, outer)) is not None:
+            yield _end(packet, DROPPED, *refusal)
             return
         yield from self._node(target.node, replace(packet, nodes=(*packet.nodes, target.node)))
+
+    def _spoofed(self, nic: Nic, outer: Header) -> str | None:
+        """Why a NIC may not send from that source address, if so (E8)."""
+        if nic.ip_forwarding or outer.source in (nic.ip, *self.index.frontends[nic.label]):
+            return None
+        return f"E8: {nic.label} may not send from {outer.source}: its IP forwarding is off"
+
+    def _not_taken(self, nic: Nic, target: Nic, outer: Header) -> tuple[str, str] | None:
+        """Where and why a packet does not get into the NIC it was sent to: its VNet (P4), or itself (E8)."""
+        if target.vnet != nic.vnet and (refusal := self._refused(nic, target, outer)):
+            return target.vnet, refusal
+        if not target.ip_forwarding and outer.destination not in (target.ip, *self.index.frontends[target.label]):
+            return target.label, f"E8: {target.label} receives only what is addressed to it: its IP forwarding is off"
+        return None
 
     def _refused(self, nic: Nic, target: Nic, outer: Header) -> str:
         """Why the receiving VNet does not admit the packet (P4), or nothing."""
@@ -296,6 +338,11 @@ class Tracer:
         step = Step(node, "internet", target.label, packet.headers, packet.ttl, target.node, "over the Internet", "E9")
         headers = (replace(outer, destination=target.ip), *packet.headers[1:])
         yield from self._node(target.node, packet.told(step, headers=headers, nodes=(*packet.nodes, target.node)))
+
+
+def _outside(nic: Nic) -> Address | None:
+    """The address of a NIC that is plugged into the Internet itself."""
+    return nic.ip if nic.vnet == OUTSIDE else None
 
 
 def walk_nodes(plan: Plan, control: ControlPlane, source: str, destination: Address) -> tuple[str, ...]:
