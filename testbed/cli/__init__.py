@@ -31,6 +31,7 @@ COMMANDS = {
     "fail": ("testbed.cli.lab", "Break something: a process, a node, a tunnel, the controller."),
     "heal": ("testbed.cli.lab", "Mend what was broken."),
     "run": ("testbed.cli.run", "Run scenarios: up, act, measure, assert, report, down."),
+    "report": ("testbed.cli.report", "Draw the report of a run, or set several runs side by side."),
     "benchmark": ("testbed.cli.run", "Time the testbed itself on this machine."),
 }
 

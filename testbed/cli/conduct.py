@@ -14,12 +14,16 @@ import click
 from testbed.emulation import client
 from testbed.emulation.lab import STAGES
 from testbed.errors import ExitCode, TestbedError
+from testbed.measure.amounts import amount
 from testbed.model.scenario_file import LoadedScenario
+from testbed.plan.picture import dot
 from testbed.report.bundle import collect
 from testbed.report.progress import Progress
 from testbed.report.record import record, write
+from testbed.report.samples import save
 from testbed.scenario.building import build
 from testbed.scenario.live import LiveLab
+from testbed.scenario.measured import Measured
 from testbed.scenario.runner import CheckResult, StepResult, take
 
 
@@ -51,11 +55,21 @@ def conduct(
     except TestbedError as error:
         facts |= {"error": str(error), "exit_code": error.exit_code}
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-    made = _record(loaded, started, stages, steps, facts) | {"seconds": time.monotonic() - begin}
-    file = write(folder, "record.json", made)
+    made = _record(loaded, started, stages, steps, facts) | {"seconds": time.monotonic() - begin, "samples": save(folder, steps)}
+    file = keep_record(folder, made)
     if not quiet:
         _conclude(made, file)
     return made
+
+
+def keep_record(folder: Path, made: dict[str, Any]) -> Path:
+    """Write record.json and, drawn from it, report.html; the report's path."""
+    from testbed.report.html import page
+
+    write(folder, "record.json", made)
+    report = folder / "report.html"
+    report.write_text(page([made]))
+    return report
 
 
 def _record(
@@ -69,9 +83,14 @@ def _record(
         steps=steps,
         unsupported=facts["unsupported"],
         lab=facts["lab"],
+        picture=dot(loaded.topology.topology),
         error=facts["error"],
     )
-    return made | {key: facts[key] for key in ("exit_code", "deaths", "datapath") if key in facts}
+    return (
+        made
+        | {"description": loaded.scenario.description}
+        | {key: facts[key] for key in ("exit_code", "deaths", "datapath") if key in facts}
+    )
 
 
 @contextmanager
@@ -106,7 +125,7 @@ class _Teller:
         self._quiet = quiet
         self._stage: StepResult | None = None
 
-    def __call__(self, step: StepResult, what: CheckResult | str) -> None:
+    def __call__(self, step: StepResult, what: CheckResult | Measured | str) -> None:
         if self._quiet:
             return
         if step is not self._stage:
@@ -115,10 +134,22 @@ class _Teller:
         if isinstance(what, str):
             click.echo(f"    → {what}")
             return
+        if isinstance(what, Measured):
+            _tell_figures(what)
+            return
         mark = click.style("✓", fg="green") if what.ok else click.style("✗", fg="red")
         click.echo(f"    {mark} {what.expected}" + (f" ({what.seconds:.2f} s)" if what.seconds >= 0.1 else ""))
         if not what.ok:
             click.echo(f"      {what.reason}")
+
+
+def _tell_figures(measured: Measured) -> None:
+    """The figures of a measurement on a line or two; an invalid one says why."""
+    figures = ", ".join(f"{figure.name} {amount(figure.measured, figure.unit)}" for figure in measured.figures)
+    click.echo(f"    {click.style(measured.kind, fg='cyan')} {measured.title}")
+    click.echo(f"      {figures}")
+    if not measured.verdict.valid:
+        click.echo(f"      {click.style('invalid:', fg='yellow')} {'; '.join(measured.verdict.reasons)}")
 
 
 def _warn(warnings: list[str]) -> None:

@@ -16,25 +16,39 @@ from testbed.errors import ExitCode
 @click.argument("scenarios", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--name", help="The lab's name; the topology's own when not given.")
 @click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@click.option("--repeat", type=click.IntRange(1, 1000), default=1, help="Run each scenario so often: median, spread and all samples.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML, too.")
 @click.option("--cli-on-error", is_flag=True, help="Open Mininet's prompt on the live lab when an expectation fails.")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), help="Where records go [results].")
 @json_option
-def run(scenarios: tuple[Path, ...], name: str | None, keep: bool, cli_on_error: bool, results: Path, as_json: bool) -> int:
+def run(
+    scenarios: tuple[Path, ...], name: str | None, keep: bool, repeat: int, junit: Path | None, cli_on_error: bool, results: Path,
+    as_json: bool,
+) -> int:  # fmt: skip
     """Run scenarios: bring the lab up, act, measure, assert, record, tear down."""
     need_root("run")
-    from testbed.cli.conduct import conduct
+    from testbed.cli.repeating import conduct_repeatedly
     from testbed.model.scenario_file import load_scenario
 
     loaded = [load_scenario(path) for path in scenarios]  # all files are checked before anything is built
     records = []
     for each in loaded:
         folder = results / f"{datetime.now():%Y%m%d-%H%M%S}-{each.scenario.name}"
-        records.append(conduct(each, folder, lab_name=name, keep=keep, prompt_on_failure=cli_on_error, quiet=as_json))
+        records.append(conduct_repeatedly(each, folder, repeat, quiet=as_json, lab_name=name, keep=keep, prompt_on_failure=cli_on_error))
+    if junit is not None:
+        _write_junit(junit, records)
     if as_json:
         print_json(records)
     elif len(records) > 1:
         click.echo(_summary(records))
     return ExitCode.OK if all(record["verdict"] == "passed" for record in records) else _worst(records)
+
+
+def _write_junit(file: Path, records: list[dict[str, Any]]) -> None:
+    from testbed.report import junit
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(junit.junit(records))
 
 
 def _summary(records: list[dict[str, Any]]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from testbed.model.measurement import Failover, Loop, Measurement, Throughput
 from testbed.model.scenario_actions import (
     Action,
     Announce,
@@ -47,9 +48,10 @@ from testbed.model.topology import Declared, Name, Seconds
 
 __all__ = [
     "Action", "Advertised", "Agreement", "Announce", "BranchToBranch", "Capture", "Delivered", "EffectiveRoute", "Expectation",
-    "Explained", "Fault", "Learned", "NeighborChange", "NotDelivered", "OneSession", "OnlyOnLink", "PathTaken", "PeerChange",
-    "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "RouteChange", "Scenario", "Sessions", "SetOverride", "Spread",
-    "Step", "Strip", "TableEntry", "Traceroute", "Untouched", "action_of", "fault_action",
+    "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "NeighborChange", "NotDelivered", "OneSession",
+    "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "RouteChange",
+    "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Throughput", "Traceroute", "Untouched",
+    "action_of", "fault_action",
 ]  # fmt: skip
 
 
@@ -58,9 +60,18 @@ class Step(Declared):
 
     stage: str = Field(description="What the step is about, for people")
     do: tuple[Action, ...] = Field(default=(), description="What to do, in order")
+    measure: tuple[Measurement, ...] = Field(
+        default=(), description="What to measure: a `failover` while the actions happen, `loop` and `throughput` after them"
+    )
     expect: tuple[Expectation, ...] = Field(default=(), description="What must then be observed, in order")
     within: Seconds = Field(default=10.0, description="How long each expectation may take to come true")
     budget: Name | None = Field(default=None, description="One of the scenario's `budgets` instead of `within`")
+
+    @model_validator(mode="after")
+    def _one_failover(self) -> Self:
+        if sum(each.failover is not None for each in self.measure) > 1:
+            raise ValueError("a step's actions happen once: measure one failover, with several pairs")
+        return self
 
 
 class Scenario(Declared):

@@ -116,11 +116,17 @@ class Fault(Declared):
     power: bool = Field(default=False, description="The node goes silent, as at a power-off; its processes keep running")
     tunnel: str | None = Field(default=None, description="A tunnel, by its name (`NODE-NODE` when it has none)")
     controller: bool = Field(default=False, description="The SDN controller")
+    session: Name | None = Field(
+        default=None, description="Only the BGP sessions of the node with this one, shut down in good order; a Route Server: both instances"
+    )
+    link: tuple[Name, Name] | None = Field(default=None, description="Two VNets peered across regions: the link between them")
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
-        if sum([self.tunnel is not None, self.controller, self.node is not None]) != 1 or (self.daemon and not self.node):
-            raise ValueError("name one thing: node (with daemon: or power: true), tunnel, or controller: true")
+        if sum([self.tunnel is not None, self.controller, self.node is not None, self.link is not None]) != 1:
+            raise ValueError("name one thing: node (with daemon:, session: or power: true), tunnel, link, or controller: true")
+        if sum([self.daemon is not None, self.session is not None, self.power]) > (self.node is not None):
+            raise ValueError("of a node, name one thing at most: daemon, session, or power: true")
         return self
 
 

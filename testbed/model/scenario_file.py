@@ -46,7 +46,7 @@ def unknown_names(scenario: Scenario, topology: Topology) -> Iterator[Finding]:
         if step.budget is not None and step.budget not in scenario.budgets:
             message = f"the scenario has no budget {step.budget!r}"
             yield Finding(f"steps[{number}].budget", message, wrong=step.budget, known=tuple(scenario.budgets))
-        for kind, parts in (("do", step.do), ("expect", step.expect)):
+        for kind, parts in (("do", step.do), ("measure", step.measure), ("expect", step.expect)):
             for index, part in enumerate(parts):
                 yield from _unknown(f"steps[{number}].{kind}[{index}].{part.verb}", part.detail, known)
 
@@ -73,11 +73,15 @@ def _known(topology: Topology) -> dict[str, tuple[str, ...]]:
         "nics": ("all", *nics),
         "from_": ends,
         "to": ends,
-        "explained.to": (),
+        "explained.to": (),  # an address will do
+        "traceroute.to": (),
         "sides.from_": vnets,
         "sides.to": vnets,
         "through": nodes,
         "node": nodes,
+        "session": (*servers, *nodes),
+        "cycle": nodes,
+        "expired_at": nodes,
         "link": vnets,
         "table": tuple(topology.route_tables),
         "tunnel": tuple(tunnel.name or "-".join(tunnel.between) for tunnel in topology.tunnels),

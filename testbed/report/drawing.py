@@ -10,6 +10,17 @@ from testbed.errors import InputError, MachineError
 FORMATS = {".svg": "svg", ".png": "png", ".pdf": "pdf"}
 
 
+def svg(dot: str) -> str:
+    """The picture as an SVG element for a page, without the XML head; nothing when there is no picture or no Graphviz."""
+    if not dot:
+        return ""
+    try:
+        drawn = subprocess.run(("dot", "-Tsvg"), input=dot, text=True, check=True, capture_output=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return ""
+    return drawn[drawn.index("<svg") :].strip()
+
+
 def draw(dot: str, output: Path) -> None:
     """Draw to a file; its ending chooses the format. Raises InputError for another ending, MachineError without Graphviz."""
     if output.suffix not in FORMATS:

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from testbed import __version__
+from testbed.errors import InputError
 from testbed.scenario.runner import StepResult
 
-FORMAT = 1
+FORMAT = 2
+"""2: steps carry ``measurements``; ``picture`` is the topology in Graphviz's language; ``repeats`` sums up repeated runs."""
+
+READABLE = (1, 2)
 _VERSIONS = {"openvswitch": ("ovs-vswitchd", "--version"), "frr": ("/usr/lib/frr/bgpd", "--version")}
 
 
@@ -46,9 +50,10 @@ def digest(path: Path) -> str:
 
 def record(
     *, scenario: str, files: Sequence[Path], started: datetime, stages: Mapping[str, float], steps: Sequence[StepResult],
-    unsupported: Sequence[str], lab: str, error: str = "",
+    unsupported: Sequence[str], lab: str, picture: str = "", error: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """A run as JSON-ready data. ``stages``: seconds of each stage of the bring-up and the tear-down; ``error``: why it ended early."""
+    """A run as JSON-ready data. ``stages``: seconds of each stage of the bring-up and the tear-down; ``picture``: the topology for
+    Graphviz; ``error``: why it ended early."""
     return {
         "format": FORMAT,
         "testbed": __version__,
@@ -61,8 +66,36 @@ def record(
         "machine": machine(),
         "not_emulated": list(unsupported),
         "stages": dict(stages),
-        "steps": [asdict(step) | {"ok": step.ok} for step in steps],
+        "picture": picture,
+        "steps": [_step(step) for step in steps],
     }
+
+
+def _step(step: StepResult) -> dict[str, Any]:
+    """A step; the raw samples of its measurements are files beside the record."""
+    return {
+        "stage": step.stage,
+        "ok": step.ok,
+        "error": step.error,
+        "actions": step.actions,
+        "measurements": [measured.as_json() for measured in step.measurements],
+        "checks": [asdict(check) for check in step.checks],
+    }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A record, or that of a run's folder. Raises InputError when it is none, or of a format that this version does not know."""
+    file = path / "record.json" if path.is_dir() else path
+    try:
+        data: dict[str, Any] = json.loads(file.read_text())
+        form = data["format"]
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}", "name a record.json, or the folder of a run") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{file} is no record of a run", "`testbed run` writes them below results/") from None
+    if form not in READABLE:
+        raise InputError(f"{file} has format {form}; this version reads {', '.join(map(str, READABLE))}")
+    return data
 
 
 def write(folder: Path, name: str, data: Mapping[str, Any]) -> Path:

@@ -202,7 +202,7 @@ def degraded(topology: Topology, faults: Iterable[Fault]) -> Topology | None:
             continue
         if fault.tunnel is not None:
             topology = _without_session(topology, fault.tunnel)
-        elif fault.node in topology.nvas and fault.daemon in (None, "bgpd"):
+        elif fault.node in topology.nvas and fault.daemon in (None, "bgpd") and fault.session is None:
             topology = _without_bgp(topology, str(fault.node))
         else:
             return None

@@ -28,6 +28,8 @@ BIN = 0.01
 """Seconds of a bin of the loss over time."""
 
 _TOLD = ("sent", "received", "lost", "duplicated", "reordered", "loss_derived", "longest_gap", "runs", "recovered")
+_ANSWERS = ("decided", "sent", "programmed")
+_LAST = ("forwarding", "recovered")  # reached when the last flow has
 _GRACE = 0.5  # seconds that a packet may take at most: twice the longest link delay that designs have
 _BEFORE, _AFTER = 0.3, 0.3  # seconds before the stimulus, and at the end, by which a flow's way is told
 
@@ -80,7 +82,7 @@ def measure(lab: Lab, wanted: Failover, pairs: Sequence[tuple[str, str]], act: C
         done = tuple(act())
         stimulus = Stimulus("; ".join(done), begin, time.time())
         _pause(wanted.observe - (stimulus.end - begin))
-    facts = [Fact(begin, "scenario", "stimulus", stimulus.text), *_deaths(lab, begin), *_told(tails, healing)]
+    facts = [Fact(begin, "scenario", "stimulus", stimulus.text), *_deaths(lab, begin), *caused(_told(tails, healing))]
     return report(Observation(wanted, streams.result, stimulus, tuple(facts), ways, settled, healing))
 
 
@@ -118,6 +120,18 @@ def _deaths(lab: Lab, since: float) -> list[Fact]:
         Fact(death["at"], "labd", "process-ended", f"{death['node']}.{death['daemon']}: {death['how']}")
         for death in lab.status()["deaths"]
         if death["at"] >= since
+    ]
+
+
+def caused(facts: Sequence[Fact]) -> list[Fact]:
+    """What the controller did before it heard of the routes was the answer to something else, and is no milestone of this one."""
+    heard = min((fact.time for fact in facts if fact.what in ("withdrawn", "announced")), default=None)
+    if heard is None:
+        return list(facts)
+    early = [fact.what in _ANSWERS and fact.time < heard for fact in facts]
+    return [
+        Fact(fact.time, fact.observer, f"{fact.what}-before", fact.detail) if before else fact
+        for fact, before in zip(facts, early, strict=True)
     ]
 
 
@@ -166,12 +180,16 @@ def _figures(outages: Iterable[Outage], verdict: Verdict) -> tuple[Figure, ...]:
 
 
 def _phases(line: Timeline, verdict: Verdict) -> tuple[Figure, ...]:
-    """Seconds from the stimulus to each milestone, and how long we ourselves took from the Route Server's word to the last switch."""
+    """Seconds from the stimulus to each milestone (for packets: until the last flow was there).
+
+    ``own overhead`` is what the testbed itself took, from the Route Server's word to the last switch.
+    """
     reached = {milestone.name: milestone for milestone in line.milestones}
     if "stimulus" not in reached:
         return ()
     start = reached["stimulus"].first
-    found = [Figure(name, "s", each.first - start, verdict) for name, each in reached.items() if name != "stimulus"]
+    moments = {name: each.last if name in _LAST else each.first for name, each in reached.items() if name != "stimulus"}
+    found = [Figure(name, "s", moment - start, verdict) for name, moment in moments.items()]
     heard = reached.get("withdrawn") or reached.get("announced")
     if heard and "programmed" in reached:
         found.append(Figure("own overhead", "s", _first_round(reached["programmed"], heard) - heard.first, verdict))

@@ -12,9 +12,11 @@ from testbed.measure.journey import Journey
 from testbed.measure.packets import Header
 from testbed.measure.reachability import Delivery
 from testbed.measure.spread import FlowPath
+from testbed.model.measurement import Measurement
 from testbed.model.scenario import Action
 from testbed.plan.explain import Explanation
 from testbed.plan.walk import Walk
+from testbed.scenario.measured import Measured
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ class LabView(Protocol):
 
     def act(self, action: Action) -> None:
         """Do one thing to the lab."""
+
+    def measure(self, wanted: Measurement, act: Callable[[], Iterable[str]], healing: bool) -> Measured:
+        """Measure one thing; ``act`` does the step's actions and says what they are, ``healing`` whether they mend something."""
 
     def end_captures(self) -> tuple[Path, ...]:
         """Stop what `capture` actions began; the files written."""

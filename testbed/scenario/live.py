@@ -22,6 +22,7 @@ from testbed.measure.reachability import MAGIC, Delivery, Endpoint, probe_pairs
 from testbed.measure.recorder import Recorder
 from testbed.measure.spread import FlowPath, spread
 from testbed.measure.tracing import trace
+from testbed.model.measurement import Measurement
 from testbed.model.scenario import Action, Capture, Fault
 from testbed.model.topology import Topology
 from testbed.netns import run_in
@@ -32,7 +33,9 @@ from testbed.plan.walk import Walk
 from testbed.scenario import observed, routers
 from testbed.scenario.changes import changed, degraded
 from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
+from testbed.scenario.measured import Measured
 from testbed.scenario.switch_agreement import expected_tables, switch_differences
+from testbed.vty import Vty
 
 _TOPOLOGY = "topology.json"
 Compile = Callable[[Topology, Plan], Plan]
@@ -151,7 +154,8 @@ class LiveLab:
 
     def hops(self, source: str, target: str) -> tuple[str | None, ...]:
         """The addresses that a traceroute shows."""
-        return hops(self._endpoint(source), self._endpoint(target))
+        known = target in self._nics or any(node.name == target for node in self.plan.nodes)
+        return hops(self._endpoint(source), self._endpoint(target) if known else Endpoint(target, "", target))
 
     def spread(self, source: str, target: str, flows: int) -> tuple[FlowPath, ...]:
         """The NVAs that each of several flows passes, there and back."""
@@ -189,6 +193,12 @@ class LiveLab:
         self.save()
         self._forget()
 
+    def measure(self, wanted: Measurement, act: Callable[[], Iterable[str]], healing: bool) -> Measured:
+        """Measure one thing; ``act`` does the step's actions and says what they are, ``healing`` whether they mend something."""
+        from testbed.scenario.measuring import measure
+
+        return measure(self.client, wanted, self.vms(), self.predicted, act, healing)
+
     def end_captures(self) -> tuple[Path, ...]:
         """Stop what `capture` actions began; the files written, below ``captures``."""
         files = []
@@ -214,8 +224,10 @@ class LiveLab:
             self.__dict__.pop(name, None)
 
     def _fail(self, fault: Fault) -> None:
-        if fault.tunnel is not None:
-            self.client.set_link(up=False, tunnel=fault.tunnel)
+        if fault.tunnel is not None or fault.link is not None:
+            self._link(fault, up=False)
+        elif fault.session is not None:
+            self._session(fault, up=False)
         else:
             stopped = [("lab", "controller")] if fault.controller else self._daemons(fault)
             for node, daemon in stopped:
@@ -226,17 +238,41 @@ class LiveLab:
         self._faults.append(fault)
 
     def _heal(self, fault: Fault) -> None:
-        if fault.tunnel is not None:
-            self.client.set_link(up=True, tunnel=fault.tunnel)
+        if fault.tunnel is not None or fault.link is not None:
+            self._link(fault, up=True)
+        if fault.session is not None:
+            self._session(fault, up=True)
         if fault.power and fault.node:
             self._power(fault.node, up=True)
         for node, daemon in self._stopped.pop(fault, None) or ([("lab", "controller")] if fault.controller else self._daemons(fault)):
             self.client.start_daemon(node, daemon)
         self._faults = [each for each in self._faults if each != fault]
 
+    def _link(self, fault: Fault, *, up: bool) -> None:
+        which = {"tunnel": fault.tunnel} if fault.tunnel is not None else {"peering": list(fault.link or ())}
+        self.client.set_link(up=up, **which)
+
+    def _session(self, fault: Fault, *, up: bool) -> None:
+        """Shut the node's sessions with a neighbour down in good order (it says so before it closes), or open them again."""
+        node = self._node(str(fault.node))
+        others = {fault.session, f"{fault.session}-0", f"{fault.session}-1"}
+        found = [
+            (peering.asns[end], peering.addresses[1 - end])
+            for peering in self.plan.sessions
+            for end in (0, 1)
+            if peering.nodes[end] == node.name and peering.nodes[1 - end] in others
+        ]
+        if not found:
+            raise InputError(f"{node.name} has no BGP session with {fault.session}")
+        with Vty(self.client.paths.node(node) / "bgpd.vty") as vty:
+            for command in ("configure terminal", f"router bgp {found[0][0]}"):
+                vty.run(command)
+            for _, address in found:
+                vty.run(f"{'no ' if up else ''}neighbor {address} shutdown")
+
     def _daemons(self, fault: Fault) -> list[tuple[str, str]]:
         """Which processes a fault ends: the one it names; none at a power-off, where the silence is the point."""
-        if fault.node is None or fault.power:
+        if fault.node is None or fault.power or fault.session is not None:
             return []
         node = self._node(fault.node)
         names = [daemon.name for daemon in node.daemons]

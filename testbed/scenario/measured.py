@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from testbed.measure.amounts import amount
 from testbed.measure.validity import Figure, Verdict
 
 
@@ -86,17 +87,3 @@ def at_least(expected: str, figure: Figure | None, bound: float) -> Held:
         return Held(expected, True)
     found = f"measured {amount(figure.measured, figure.unit)}"
     return Held(expected, False, found if figure.verdict.valid else f"{found}, {figure.verdict}")
-
-
-_SCALES = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")), "bit/s": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"))}
-
-
-def amount(value: float, unit: str) -> str:
-    """A number with its unit as people write it: three digits, ms for thousandths of a second."""
-    scales = _SCALES.get(unit)
-    if scales is None:
-        text = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-        return f"{text} {unit}".strip()
-    factor, name = next((scale for scale in scales if abs(value) >= scale[0]), scales[-1] if value else scales[0])
-    scaled = value / factor
-    return f"{scaled:.0f} {name}" if abs(scaled) >= 100 else f"{scaled:.3g} {name}"

@@ -7,18 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from testbed.azure.control_plane import ControlPlane
 from testbed.errors import InputError
 from testbed.model.measurement import Measurement
-from testbed.model.scenario import Action
 from testbed.plan.trace import Tracer
 from testbed.scenario import carrying, failing_over, looping, talkers
 from testbed.scenario.failing_over import Lab
 from testbed.scenario.measured import Measured
-
-_MENDS = ("heal", "announce", "add_peering", "add_peer")
-
-
-def heals(actions: Sequence[Action]) -> bool:
-    """Whether the actions mend something, so that sessions and routes come rather than go."""
-    return bool(actions) and all(action.verb in _MENDS for action in actions)
 
 
 def measure(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from testbed.errors import TestbedError
 from testbed.model.scenario import Action, Agreement, Expectation, Scenario, Step
 from testbed.scenario.expectations import check, describe
 from testbed.scenario.lab_view import LabView
+from testbed.scenario.measured import Measured
 from testbed.wait import poll
 
 
@@ -30,6 +31,7 @@ class StepResult:
     stage: str
     actions: list[str] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
+    measurements: list[Measured] = field(default_factory=list)
     error: str = ""
 
     @property
@@ -38,11 +40,12 @@ class StepResult:
         return not self.error and all(result.ok for result in self.checks)
 
 
-Listener = Callable[[StepResult, CheckResult | str], None]
+_MENDS = ("heal", "announce", "add_peering", "add_peer")
+Listener = Callable[[StepResult, CheckResult | Measured | str], None]
 
 
 def take(scenario: Scenario, lab: LabView, tell: Listener) -> list[StepResult]:
-    """Take every step, also after a failure: all failures are reported. ``tell`` hears of each action and each check as it ends.
+    """Take every step, also after a failure: all failures are reported. ``tell`` hears of each action, each measurement and each check.
 
     Before the first step's expectations and after the actions of every step, prediction, controller and switches must agree: what a
     step expects is then looked at in the state it speaks of. A step whose action fails skips its own expectations (they would speak
@@ -55,19 +58,42 @@ def _step(scenario: Scenario, number: int, lab: LabView, tell: Listener) -> Step
     step = scenario.steps[number]
     result = StepResult(step.stage)
     try:
-        for action in step.do:
-            result.actions.append(describe_action(action))
-            tell(result, result.actions[-1])
-            lab.act(action)
+        _do_and_measure(step, result, lab, tell)
     except TestbedError as error:
         result.error = str(error)
-        tell(result, CheckResult(result.actions[-1], False, result.error, 0.0))
+        tell(result, CheckResult(result.actions[-1] if result.actions else step.stage, False, result.error, 0.0))
     else:
         for expectation in _expected(step, number, lab):
             result.checks.append(_check(expectation, scenario.seconds(step), step.budget, lab))
             tell(result, result.checks[-1])
     lab.end_captures()
     return result
+
+
+def _do_and_measure(step: Step, result: StepResult, lab: LabView, tell: Listener) -> None:
+    """The step's actions, while a failover is measured if there is one, then its other measurements."""
+
+    def act() -> list[str]:
+        for action in step.do:
+            result.actions.append(describe_action(action))
+            tell(result, result.actions[-1])
+            lab.act(action)
+        return result.actions
+
+    if not any(each.failover for each in step.measure):
+        act()
+    for wanted in sorted(step.measure, key=lambda each: each.failover is None):
+        measured = lab.measure(wanted, act, heals(step.do))
+        result.measurements.append(measured)
+        tell(result, measured)
+        for held in measured.held:
+            result.checks.append(CheckResult(held.expected, held.ok, held.reason, 0.0))
+            tell(result, result.checks[-1])
+
+
+def heals(actions: Sequence[Action]) -> bool:
+    """Whether the actions mend something, so that sessions and routes come rather than go."""
+    return bool(actions) and all(action.verb in _MENDS for action in actions)
 
 
 def _expected(step: Step, number: int, lab: LabView) -> tuple[Expectation, ...]:
@@ -91,7 +117,7 @@ def _check(expectation: Expectation, seconds: float, budget: str | None, lab: La
 def describe_action(action: Action) -> str:
     """One line for people: what is done."""
     detail = action.detail.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    words = " ".join(f"{key} {_value(value)}" for key, value in detail.items() if key != "sides")
+    words = " ".join(key if value is True else f"{key} {_value(value)}" for key, value in detail.items() if key != "sides")
     return f"{action.verb.replace('_', ' ')} {words}{_sides(action)}"
 
 
