@@ -129,12 +129,15 @@ def connected_bridges(paths: LabPaths) -> frozenset[str]:
 
 
 def programmed(paths: LabPaths) -> str | None:
-    """None when every switch has acknowledged all that the controller sent so far, else which has not."""
+    """None when every switch has acknowledged all that the controller sent so far, else which has not.
+
+    The controller sends what needs no BGP at once; routes follow when every speaker has reported, gateways too, which start later.
+    """
     status = _controller_status(paths)
     if isinstance(status, str):
         return status
     for switch in status["switches"]:
-        if not switch["connected"] or switch["pending"] or not switch["swept"]:
+        if not switch["connected"] or switch["pending"]:
             return f"the switch of {switch['vnet']} has not got its flows yet"
     return None
 
