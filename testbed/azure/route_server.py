@@ -214,12 +214,13 @@ def advertised(state: State, session: Session) -> tuple[Path, ...]:
 def _best(hub: HubState, instance: int) -> Iterator[tuple[Session, Path]]:
     """With branch-to-branch, the best path of each prefix and its session, as far as it may be passed on.
 
-    Of paths that tie a gateway's comes first: only one is sent, so of several circuits the information that they tie is lost (GW4).
+    Only one is sent of paths that tie, so of several circuits the information that they tie is lost (GW4). An NVA's comes before a
+    gateway's: what came over eBGP goes before what came over iBGP.
     """
     if not hub.hub.branch_to_branch:
         return
     for prefix, ranked in hub.ranked[instance].items():
-        first = min(ranked[0], key=lambda each: (_is_route_server(hub, each.session), each))
+        first = min(ranked[0], key=lambda each: (not _is_route_server(hub, each.session), each))
         path = hub.ribs[first.session].routes[prefix].path
         if may_advertise(path):
             yield first.session, path

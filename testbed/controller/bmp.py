@@ -6,8 +6,8 @@ Only the pre-policy Adj-RIB-In counts: the brain applies Azure's own checks. Wha
 * a peer that is down when BMP connects is reported down with reason 2, code 0; so is every session that this side ended
   (hold timer, maximum-prefix, shutdown), without the NOTIFICATION. The true reason must be asked of bgpd itself;
 * End-of-RIB is sent when BMP connects, for the peers that are up then, not when a session comes up later;
-* a prefix whose every path failed bgpd's own checks is reported as withdrawn, pre-policy too. The Route Server's template must
-  therefore accept looped paths (``allowas-in``) and leave RS8 to the brain.
+* a prefix whose every path failed bgpd's own checks is reported as withdrawn, pre-policy too. The templates of Route Servers and
+  gateways therefore accept looped paths (``allowas-in``, local preference 0, sent to nobody) and leave RS8 to the brain.
 """
 
 from __future__ import annotations

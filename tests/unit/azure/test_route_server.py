@@ -441,6 +441,16 @@ def test_only_the_best_path_is_passed_on() -> None:
     assert sent(after(*events, hub=BRANCHES)) == OWN
 
 
+def test_of_paths_that_tie_the_one_from_an_nva_is_passed_on() -> None:
+    """bgpd prefers what came over eBGP to what came over iBGP."""
+    gateway = Session("rs1", 0, "vpn1-0")
+    events = [*up(*NVA1, *NVA2, *VPN, gateway), *tell(VPN, path=(65100,)), *tell(NVA2, path=(65002,))]
+    state = after(*events, hub=replace(BRANCHES, preference="VpnGateway"))
+    assert {each.session for each in rs.candidates(state, "hub1", 0)[ON_PREM][0]} == {*VPN, NVA2[0]}
+    assert sent(state) == OWN
+    assert [path.as_path for path in rs.advertised(state, gateway)] == [(65002,)]
+
+
 def test_rs7_what_it_originates_itself_is_not_sent_twice() -> None:
     state = after(*up(*NVA1, *VPN), *tell(VPN, "10.11.0.0/16", path=(65100,)), hub=BRANCHES)
     assert sent(state) == OWN

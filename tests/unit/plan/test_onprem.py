@@ -77,6 +77,16 @@ def test_gateways_report_and_route_servers_wait_for_them(plan: Plan) -> None:
     assert not any(session.kind == "gateway" and "rs2-0" in session.nodes for session in plan.sessions)  # GW2: branch-to-branch off
 
 
+def test_looped_paths_are_accepted_for_show_alone(plan: Plan) -> None:
+    for name in ("rs1-0", "er1-0"):
+        conf = plan.node(name).files["bgpd.conf"]
+        neighbors = conf.count(" remote-as ")
+        assert conf.count(" allowas-in 10\n") == neighbors
+        assert conf.count(" deny 3\n match as-path LOOPED\n") == conf.count(" match as-path LOOPED\n set local-preference 0\n") > 0
+        assert ("table-map TO-KERNEL" in conf) == (name == "er1-0")  # a Route Server has no kernel routes
+    assert "LOOPED" not in plan.node("london-msee0").files["bgpd.conf"]
+
+
 def test_an_msee_strips_private_asns_and_filters_no_empty_path(plan: Plan) -> None:
     conf = plan.node("london-msee0").files["bgpd.conf"]
     assert "remove-private-AS all" in conf  # GW3
