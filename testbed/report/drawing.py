@@ -18,7 +18,7 @@ def svg(dot: str) -> str:
         drawn = subprocess.run(("dot", "-Tsvg"), input=dot, text=True, check=True, capture_output=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):
         return ""
-    return drawn[drawn.index("<svg") :].strip()
+    return drawn[drawn.index("<svg") :].strip().replace('<polygon fill="white"', '<polygon fill="none"', 1)  # the page's own background
 
 
 def draw(dot: str, output: Path) -> None:

@@ -224,12 +224,18 @@ def _throughput(data: Data) -> Markup:
         for each in paths
         if each.get("packets", {}).get("best")
     ]
+    none = [
+        tag("li", f"{_path(each)}: even {amount(each['packets']['trials'][-1]['asked'], '')} packets/s lost too much", class_="doubt")
+        for each in paths
+        if "packets" in each and not each["packets"]["best"]
+    ]
     delays = [_delays(each) for each in paths if "delay" in each]
     causes = [tag("li", f"{_path(each)}: {name}: {each[key]['bottleneck']}") for each in paths for key, name in _KINDS if key in each]
     return join(
         (
             [tag("h3", "TCP goodput"), plots.bars(tcp)] if tcp else None,
             [tag("h3", "Packets at no more than the allowed loss"), plots.bars(rates, [4] * len(rates))] if rates else None,
+            tag("ul", none, class_="plain") if none else None,
             [tag("h3", "One-way delay, unloaded"), tag("div", tag("table", _DELAY_HEAD, delays), class_="scroll")] if delays else None,
             [tag("h3", "What limits it"), tag("ul", causes, class_="plain")] if causes else None,
         )

@@ -75,6 +75,7 @@ gap:5px 12px;align-items:center;margin:10px 0;font-size:13.5px}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:4px 24px}
 footer{margin-top:40px;color:var(--soft);font-size:13px}
 @media(max-width:600px){main{padding:18px 12px 40px}h1{font-size:22px}.card{padding:14px}.rows{gap:4px 8px;font-size:13px}
-.rows .label{max-width:116px}.rows .value small{display:block;margin:0}.picture svg{max-width:none;min-width:640px}}
+.rows .label{max-width:116px}.rows .value small{display:block;margin:0}.picture svg{max-width:none;min-width:560px}
+.axis span{display:none}.axis span:first-child,.axis span:last-child{display:inline}}
 @media print{body{background:#fff}.card,.tile{break-inside:avoid}}
 """

@@ -24,6 +24,7 @@ _TRIAL, _IDLE = 0.5, 1.0  # seconds of one trial of the search, and of the strea
 _IDLE_RATE = 500.0
 _RESOLUTION = 0.05
 _GRACE = 0.3
+_WITHOUT_DIGITS = str.maketrans("", "", "0123456789.,")
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ def _carried(lab: Lab, wanted: Throughput, pair: tuple[str, str], label: str, ow
 def report(wanted: Throughput, carried: Sequence[Carried]) -> Measured:
     """Figures, bounds and data of what was measured; pure."""
     figures = tuple(figure for each in carried for figure in _figures(each, several=len(carried) > 1))
-    verdict = Verdict()
-    for figure in figures:
-        verdict &= figure.verdict
+    verdict = _together(figures)
     labels = ", ".join(dict.fromkeys(each.label for each in carried))
     return Measured(
         kind="throughput",
@@ -80,14 +79,22 @@ def report(wanted: Throughput, carried: Sequence[Carried]) -> Measured:
     )
 
 
+def _together(figures: Sequence[Figure]) -> Verdict:
+    """Why any of the figures is invalid; what is said of several with other numbers is said once."""
+    reasons: dict[str, str] = {}
+    for figure in figures:
+        for reason in figure.verdict.reasons:
+            reasons.setdefault(reason.translate(_WITHOUT_DIGITS).partition("%")[0], f"{figure.name}: {reason}")
+    return Verdict(tuple(reasons.values()))
+
+
 def _figures(each: Carried, *, several: bool) -> list[Figure]:
     of = f" {each.source} → {each.target}" if several else ""
     found = []
     if each.tcp:
         found.append(Figure(f"TCP goodput{of}", "bit/s", each.tcp.bits_per_second, judge(cpu=each.tcp.cpu)))
-    if each.rate:
-        best = each.rate.best
-        found.append(Figure(f"packet rate{of}", "packets/s", best.received if best else 0.0, each.rate.verdict))
+    if each.rate and each.rate.best:
+        found.append(Figure(f"packet rate{of}", "packets/s", each.rate.best.received, each.rate.verdict))
     if each.idle:
         found.append(Figure(f"median delay{of}", "s", each.idle.median, each.idle_verdict))
         found.append(Figure(f"99 % delay{of}", "s", each.idle.p99, each.idle_verdict))
