@@ -158,6 +158,21 @@ class Startup:
                 raise LabError(f"{node}: {shlex.join(argv)} failed (exit status {status})", last_lines(log))
 
 
+def check_configurations(nodes: Iterable[Node], paths: LabPaths) -> None:
+    """Raise LabError if an FRR daemon met a line of its configuration that it does not know: it goes on without it, in silence.
+
+    Daemons read their configuration just after their sockets answer; once their sessions are up they have.
+    """
+    for node in nodes:
+        for daemon in node.daemons:
+            with suppress(FileNotFoundError):
+                for line in (paths.node(node) / f"{daemon.name}.log").read_text(errors="replace").splitlines():
+                    if "on config line" in line:
+                        words = line.rpartition("] ")[2]
+                        hint = "mend the template in frr-configs/, or the NVA's own frr_config"
+                        raise LabError(f"{node.name}: {daemon.name} does not understand its configuration: {words}", hint)
+
+
 def speaks_first(node: Node, daemon: Daemon) -> bool:
     """Whether it sends packets of its own accord: into a fabric without flows the first is lost, and the next comes a second later."""
     return daemon.name != "zebra" and node.kind != "route_server"

@@ -12,7 +12,7 @@ import msgspec
 
 import testbed
 from testbed.emulation import fabric, ledger, netns, openvswitch, ovsdb, readiness
-from testbed.emulation.daemons import LAB, Launcher, Running, Startup
+from testbed.emulation.daemons import LAB, Launcher, Running, Startup, check_configurations
 from testbed.emulation.paths import LabPaths, namespaces
 from testbed.emulation.processes import last_lines
 from testbed.errors import LabError
@@ -84,7 +84,10 @@ class Lab:
         with closing(readiness.TunnelProbe(self.plan)) as tunnels:
             self._wait("tunnels", tunnels if self.with_controller else lambda: None)
         end("tunnels")
-        self._wait("sessions", readiness.sessions(self.plan, self.paths) if self.with_controller else lambda: None)
+        try:
+            self._wait("sessions", readiness.sessions(self.plan, self.paths) if self.with_controller else lambda: None)
+        finally:  # the real reason if sessions do not come up, and an error even if they do
+            check_configurations(self.plan.nodes, self.paths)
         end("sessions")
         self._wait("routes", self._routes(converged))
         end("routes")

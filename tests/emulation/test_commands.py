@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,21 @@ def test_two_labs_run_side_by_side(lab: str, down: Callable[[str], float]) -> No
 def status() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(ctl("status", "--json"))
     return found
+
+
+def test_a_template_that_frr_does_not_understand_ends_the_bring_up(lab_name: str, tmp_path: Path) -> None:
+    shutil.copytree(HERE / "frr-configs", tmp_path / "frr-configs")
+    template = tmp_path / "frr-configs" / "nva.conf.j2"
+    template.write_text(template.read_text() + "no such words\n")
+    script = (
+        "import sys; from pathlib import Path; from testbed.plan import templates; from testbed.cli import execute;"
+        "templates.default_folder = lambda: Path(sys.argv[1]); sys.exit(execute(sys.argv[2:]))"
+    )
+    argv = (sys.executable, "-c", script, str(tmp_path / "frr-configs"), "up", str(DUAL_REGION), "--name", lab_name)
+    done = subprocess.run(argv, cwd=HERE, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert "bgpd does not understand its configuration: No such command on config line" in done.stderr
+    assert client.labs() == ()
 
 
 @pytest.mark.parametrize("after", [0.3, 0.9, 1.5])
