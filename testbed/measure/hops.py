@@ -19,10 +19,12 @@ _FIRST_PORT = 34100
 def hops(source: Endpoint, target: Endpoint, *, max_hops: int = MAX_HOPS, budget: float = 1.0) -> tuple[str | None, ...]:
     """Who answers to TTL 1, 2, … up to ``max_hops`` or the target itself (its own address, last); None where nobody did.
 
-    It ends when all have answered, when the target has, or after ``budget`` seconds.
+    A target without a namespace is an address that nobody need have. It ends when all have answered, when the target has, or
+    after ``budget`` seconds.
     """
     mark = os.urandom(8)
-    with Recorder({source.label: (source.namespace, None), target.label: (target.namespace, None)}) as recorder:
+    ends = [source, target] if target.namespace else [source]
+    with Recorder({end.label: (end.namespace, None) for end in ends}) as recorder:
         run_in(source.namespace, lambda: _send(source, target, mark, max_hops))
 
         def finished() -> str | None:

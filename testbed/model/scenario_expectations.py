@@ -118,8 +118,8 @@ class Traceroute(Declared):
     """What a traceroute shows: exactly these addresses, or one address again and again."""
 
     from_: Name = Field(alias="from", description="The sender")
-    to: Name = Field(description="The receiver")
-    hops: tuple[Address, ...] | None = Field(default=None, description="The addresses that answer, in order, the receiver's last")
+    to: str = Field(description="The receiver, or an address that nobody need have")
+    hops: tuple[Address, ...] | None = Field(default=None, description="The addresses that answer, in order, the receiver's own last")
     repeats: Address | None = Field(default=None, description="The address that answers at least three times: a loop")
 
 

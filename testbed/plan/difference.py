@@ -43,7 +43,23 @@ def bgpd_commands(old: str, new: str) -> tuple[str, ...]:
     come = [entry for entry in after if entry not in set(before)]
     blocks = {(*context, line) for context, line in gone}
     undone = [(context, line) for context, line in gone if not any(context[: n + 1] in blocks for n in range(len(context)))]
-    return tuple(_enter([*((context, f"no {line}") for context, line in undone), *come]))
+    left = {_neighbor(line) for _, line in undone if _ENDS_NEIGHBOR in line}
+    undone = [(context, line) for context, line in undone if _ENDS_NEIGHBOR in line or _neighbor(line) not in left]
+    return tuple(_enter([*((context, _undo(line)) for context, line in undone), *come]))
+
+
+_ENDS_NEIGHBOR = " remote-as "
+_BARE = ("set as-path prepend", "set community")  # bgpd takes their `no` without what was set, and only so
+
+
+def _neighbor(line: str) -> str:
+    """The neighbour that a line is about, or nothing: without its ``remote-as`` bgpd forgets all else it knew of one."""
+    words = line.split()
+    return words[1] if words[:1] == ["neighbor"] else ""
+
+
+def _undo(line: str) -> str:
+    return "no " + next((bare for bare in _BARE if line.startswith(f"{bare} ")), line)
 
 
 def _lines(text: str) -> Iterator[tuple[Context, str]]:

@@ -48,3 +48,36 @@ def test_a_block_that_is_new_is_entered_before_its_lines() -> None:
         "route-map NEW permit 10",
         "set metric 5",
     )
+
+
+PEER = """\
+router bgp 65515
+ neighbor 10.1.0.4 remote-as 65001
+ neighbor 10.1.0.4 passive
+ address-family ipv4 unicast
+  neighbor 10.1.0.4 activate
+ exit-address-family
+!
+"""
+
+
+def test_a_neighbour_that_is_gone_is_undone_by_its_number_alone() -> None:
+    assert bgpd_commands(PEER, "router bgp 65515\n address-family ipv4 unicast\n exit-address-family\n") == (
+        "configure terminal",
+        "end",
+        "configure terminal",
+        "router bgp 65515",
+        "no neighbor 10.1.0.4 remote-as 65001",
+    )
+
+
+def test_what_is_set_in_a_route_map_is_undone_as_bgpd_wants_it() -> None:
+    old = "route-map TO-rs1 permit 100\n set as-path prepend 65003 65003\n set community 65001:1 additive\n"
+    assert bgpd_commands(old, "route-map TO-rs1 permit 100\n") == (
+        "configure terminal",
+        "end",
+        "configure terminal",
+        "route-map TO-rs1 permit 100",
+        "no set as-path prepend",
+        "no set community",
+    )
