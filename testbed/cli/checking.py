@@ -44,7 +44,8 @@ def text(topology: Path, report: Report) -> str:
     if report.suppressed:
         accepted = dict.fromkeys(each.finding.code for each, _ in report.suppressed)
         parts.append(f"{len(report.suppressed)} accepted in the file ({', '.join(accepted)})")
-    lines = [each.text() for each in report.findings]
+    codes = [each.finding.code for each in report.findings]
+    lines = [each.text(background=codes.index(each.finding.code) == number) for number, each in enumerate(report.findings)]
     return "\n".join([*lines, f"{topology}: {', '.join(parts)}; {report.proved}"])
 
 

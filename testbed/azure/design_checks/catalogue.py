@@ -382,8 +382,8 @@ def reference() -> str:
     lines = [
         "# Findings of `testbed check`",
         "",
-        "Generated from the catalogue; `testbed check --explain CODE` prints an entry. Rules: [azure-routing.md](azure-routing.md).",
-        "An **error** breaks connectivity or bypasses inspection, and `check` ends with 1. A **warning** surprises; `--strict` fails on it too.",
+        "Generated; `testbed check --explain CODE` prints an entry. Rules: [azure-routing.md](azure-routing.md).",
+        "An **error** breaks connectivity or bypasses inspection: `check` ends with 1. A **warning** surprises: with `--strict` too.",
         "An *info* does not count. Accept a finding in the topology file:",
         "",
         "```yaml",

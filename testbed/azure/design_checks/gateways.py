@@ -50,7 +50,8 @@ def _bypass(case: Case, hub: Hub, peer: str, prefixes: list[Prefix]) -> Finding:
     text = (
         f"{counted(len(prefixes), 'prefix')} ({some(prefixes)}): the circuit is used in {some(hub.served)}, the path through {peer} is not"
     )
-    off = "keep the prefix off the circuit: circuits: {NAME: {advertise: [tunnel ends]}}"
+    circuits = [name for name, circuit in case.topology.circuits.items() if set(circuit.gateways) & set(hub.gateways)]
+    off = f"keep the prefix off the circuit: circuits: {{{circuits[0]}: {{advertise: [TUNNEL END/32]}}}}"
     remedy = f"{hub.route_server}: {{hub_routing_preference: ASPath}}, or {off}"
     return Finding("GW006", f"route_servers.{hub.route_server}", text, remedy, None if overlay else Severity.WARNING)
 

@@ -54,14 +54,17 @@ def inside_a_vnet(case: Case) -> Iterator[Finding]:
     peers = dict.fromkeys((hub.vnet, session.peer) for hub, session in case.nva_sessions)
     for vnet, peer in peers:
         domains = [domain for domain in case.plane.domains if domain.hub == vnet]
+        spaces = PrefixMap(dict.fromkeys(space for domain in domains for space in domain.protected))
         for number, prefix in enumerate(map(str, case.topology.nvas[peer].advertise)):
+            if spaces.covering(prefix) is None:
+                continue
             withheld = {domain.vnet: space for domain in domains if (space := protected_by(domain, prefix)) is not None}
             if withheld:
-                spaces = some(dict.fromkeys(withheld.values()))
+                around = some(withheld.values())
                 yield Finding(
                     "RS009",
                     f"nvas.{peer}.advertise[{number}]",
-                    f"{prefix} is inside {spaces} and is never programmed in {some(withheld)}",
+                    f"{prefix} is inside {around} and is never programmed in {some(withheld)}",
                     _instead(case, peer, prefix, min(withheld)),
                 )
 

@@ -6,21 +6,22 @@ from collections.abc import Iterator
 
 from testbed.azure.design_checks.finding import Case, Finding, counted, some
 from testbed.azure.effective_routes import protected_by
-from testbed.azure.lookup import PrefixMap, contains
+from testbed.azure.lookup import PrefixMap, contains, parse
 from testbed.azure.networks import nva_nics
-from testbed.azure.system_routes import DEFAULT
 from testbed.azure.types import Address, Domain, NextHopType, Prefix, Row
 
 
 def shorter_than_injected(case: Case) -> Iterator[Finding]:
-    """E1: a UDR with injected routes inside it that lead elsewhere. 0.0.0.0/0 is for what nothing else knows, and is left out."""
+    """E1: a UDR with injected routes inside it that lead elsewhere. 0.0.0.0/0 (or its halves) is for what nothing else knows: left out."""
     for domain in (each for each in case.plane.domains if each.propagate and each.hub is not None and each.user):
         rows = PrefixMap({row.prefix: row for row in domain.user})
         beaten: dict[Prefix, dict[Prefix, tuple[Address, ...]]] = {}
         for prefix, hops in _injected(case, domain).items():
             covering = rows.covering(prefix) if protected_by(domain, prefix) is None else None
-            if covering not in (None, DEFAULT, prefix) and rows[str(covering)].next_hops != hops:
-                beaten.setdefault(str(covering), {})[prefix] = hops
+            if covering is None or covering == prefix or parse(covering)[1] <= 1:
+                continue
+            if rows[covering].next_hops != hops:
+                beaten.setdefault(covering, {})[prefix] = hops
         for user_prefix, prefixes in beaten.items():
             row = rows[user_prefix]
             first, hops = next(iter(prefixes.items()))
@@ -52,7 +53,8 @@ def propagation_off(case: Case) -> Iterator[Finding]:
             text = (
                 f"{some(domain.subnets)} loses {counted(len(lost), 'route')} of the Route Server and gateways in {domain.hub}: {some(lost)}"
             )
-            remedy = f"routes: {{r1: {{prefix: {lost[0]}, next_hop_type: VirtualAppliance, next_hop_ip: …}}}}, or propagation left on"
+            hop = _injected(case, domain)[lost[0]][0]
+            remedy = f"routes: {{r1: {{prefix: {lost[0]}, next_hop_type: VirtualAppliance, next_hop_ip: {hop}}}}}, or propagation left on"
             yield Finding("ER005", f"route_tables.{domain.route_table}.disable_bgp_route_propagation", text, remedy)
 
 

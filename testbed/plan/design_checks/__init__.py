@@ -25,14 +25,12 @@ class Located(Struct, frozen=True):
     file: str
     line: int
 
-    def text(self) -> str:
-        """The finding for people, in the order in which one reads: where, what, why, what to do."""
+    def text(self, background: bool = True) -> str:
+        """The finding for people, in the order in which one reads: where, what, why (with ``background``), what to do."""
         entry, finding = CATALOGUE[self.finding.code], self.finding
-        return (
-            f"{self.file}:{self.line}: {finding.severity} {finding.code}: {finding.path}: {finding.message}\n"
-            f"    {entry.title}. {entry.why}\n"
-            f"    remedy: {finding.remedy}"
-        )
+        why = f"    {entry.title}. {entry.why}\n" if background else ""
+        head = f"{self.file}:{self.line}: {finding.severity} {finding.code}: {finding.path}: {finding.message}\n"
+        return f"{head}{why}    remedy: {finding.remedy}"
 
     def to_json(self) -> dict[str, object]:
         """The finding as plain data."""

@@ -28,6 +28,7 @@ class Walks:
         self._proof = proof
         self._index = proof.tracer.index
         self._known = {finding.code for finding in found}
+        self._detours: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
         self._collected: dict[tuple[str, str], tuple[str, str, list[str]]] = {}
 
     def findings(self) -> Iterator[Finding]:
@@ -67,17 +68,20 @@ class Walks:
         cycle = " → ".join((*walk.cycle, walk.cycle[0])) if walk.cycle else walk.at
         text = f"{cycle}: {step.text or step.prefix} at {step.nic or step.node} sends them back"
         if pair.owned:
-            self._add("PA001", self._declared(step), text, "lead the route to where the destination is", pair)
+            where = f"{step.prefix} at {step.nic or step.node}"
+            remedy = f"remove the route {where}, or lead it to {self._space(pair.target.address)}"
+            self._add("PA001", self._declared(step), text, remedy, pair)
 
     def _self_loop(self, pair: Pair, step: Step, row: Row, nva: str) -> None:
         """The injected route at the NVA's own NIC points at the NVA (E6)."""
         nic = self._index.nics[step.nic]
         domain = self._index.domains[nic.domain]
         text = f"{row.prefix} at {nic.label} ({nic.ip}) points at {nva} itself"
-        if row.prefix == DEFAULT_ROUTE:
+        if parse(row.prefix)[1] <= 1:  # 0.0.0.0/0, or a half of it
             declared = self._case.topology.nvas[nva]
-            path = f"nvas.{nva}.{'default_originate' if declared.default_originate else 'advertise'}"
-            route = "{internet: {prefix: 0.0.0.0/0, next_hop_type: Internet}}"
+            default = declared.default_originate and row.prefix == DEFAULT_ROUTE
+            path = f"nvas.{nva}.default_originate" if default else self._advertised(nva, row.prefix)
+            route = f"{{internet: {{prefix: {row.prefix}, next_hop_type: Internet}}}}"
             remedy = f"route_tables: {{{nva}: {{subnets: [{nic.subnet}], routes: {route}}}}}"
             self._add("ER106", path, text, remedy, pair)
         elif not pair.owned:
@@ -163,9 +167,19 @@ class Walks:
             nic = self._index.nics.get(walk.steps[-1].nic)
             path = self._case.vnet_paths[nic.vnet] if nic is not None else f"sites.{pair.source.node}"
             text = f"one way only: the other direction arrives, {pair.source.name} has no way: {walk.reason}"
-            self._add("PA002", path, text, "a UDR, or gateway transit, for the way back", pair)
+            self._add("PA002", path, text, self._way_back(pair), pair)
         else:
             self._unconnected(pair)
+
+    def _way_back(self, pair: Pair) -> str:
+        """A user-defined route by which the answer takes the way of the question."""
+        nvas = self._proof.nvas(pair.back[0]) if pair.back else ()
+        nic = self._index.nics.get(pair.source.name)
+        if not nvas or nic is None:
+            return "gateway transit, or a peering"
+        hop = self._case.topology.nvas[nvas[-1]].ip
+        route = f"{{prefix: {self._space(pair.target.address)}, next_hop_type: VirtualAppliance, next_hop_ip: {hop}}}"
+        return f"route_tables: {{back: {{subnets: [{nic.subnet}], routes: {{back: {route}}}}}}}"
 
     def _unconnected(self, pair: Pair) -> None:
         if "nva" not in (pair.source.kind, getattr(pair.target, "kind", "nva")):
@@ -190,7 +204,15 @@ class Walks:
     def _explained(self, walk: Walk) -> bool:
         """Whether a finding about the tables tells already why the route is missing."""
         rules = {hint.partition(":")[0] for hint in hints(self._proof.tracer, self._case.plane, walk)}
-        return any(code in self._known for rule in rules for code in _ROOTS.get(rule, ()))
+        return any(code in self._known for rule in rules for code in _ROOTS.get(rule, ())) or self._other_home(walk)
+
+    def _other_home(self, walk: Walk) -> bool:
+        """Whether NICs of the other instance have the route, which RS003 or RS103 tells."""
+        nic = next((self._index.nics[step.nic] for step in reversed(walk.steps) if step.where == "fabric"), None)
+        hub = self._index.domains[nic.domain].hub if nic is not None else None
+        if nic is None or hub is None or not self._known & {"RS003", "RS103"}:
+            return False
+        return self._case.plane.injected(hub, 1 - nic.home).lookup(walk.steps[-1].headers[0].destination) is not None
 
     def _remedy(self, step: Step, pair: Pair) -> str:
         return f"a route to {self._space(pair.target.address)} at {step.nic}"
@@ -199,6 +221,9 @@ class Walks:
 
     def _detour(self, pair: Pair) -> None:
         there, back = (self._proof.nvas(walks[0]) for walks in (pair.walks, pair.back or ()))
+        if (there, back) in self._detours:
+            return  # the same, seen from the other end
+        self._detours.add((back, there))
         step = next((step for step in pair.walks[0].steps if step.where == "fabric"), None)
         different = sorted(set(there) ^ set(back)) or sorted(set(there))
         text = f"there by {' → '.join(there) or 'the direct way'}, back by {' → '.join(back) or 'the direct way'}"
