@@ -97,7 +97,7 @@ def loop(pair: Mapping[str, Any]) -> Markup:
         f"M{start[0] + 34:.1f},{start[1]:.1f} L{points[0][0] - 42:.1f},{points[0][1]:.1f}", points[0][0] - 38, points[0][1], 0.0, "lead"
     )
     turns = f"{max(pair['turns'])} turns" if pair["turns"] else ""
-    middle = (points[0][0] + 10, 36.0) if len(cycle) == 1 else centre
+    middle = (points[0][0] + 6, points[0][1] - 74) if len(cycle) == 1 else centre
     words = [tag("text", turns, x=middle[0], y=middle[1], text_anchor="middle")]
     if pair.get("first_ttl"):
         ttl = f"TTL {pair['first_ttl']} → {pair['last_ttl']}"
@@ -190,8 +190,8 @@ def _arc(points: Sequence[tuple[float, float]], index: int, radius: float) -> Ma
 def _self_loop(point: tuple[float, float]) -> list[Markup]:
     """Out of a node and back into it: the fabric hands the packet to the node it came from."""
     x, y = point
-    path = f"M{x - 14:.1f},{y - 16:.1f} C{x - 110:.1f},{y - 150:.1f} {x + 130:.1f},{y - 150:.1f} {x + 24:.1f},{y - 22:.1f}"
-    return [_arrow(path, x + 22, y - 21, 2.2)]
+    path = f"M{x - 16:.1f},{y - 16:.1f} C{x - 150:.1f},{y - 165:.1f} {x + 165:.1f},{y - 165:.1f} {x + 26:.1f},{y - 23:.1f}"
+    return [_arrow(path, x + 24, y - 21, 2.25)]
 
 
 def _towards(start: tuple[float, float], end: tuple[float, float], distance: float) -> tuple[float, float]:

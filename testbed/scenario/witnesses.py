@@ -36,7 +36,7 @@ _LOCALTIME = Path("/etc/localtime")
 
 
 def journal_facts(lines: Iterable[str], healing: bool) -> list[Fact]:
-    """The facts of the controller's journal; events that are no milestone keep their own name.
+    """The facts of the controller's journal; events that are no milestone have another name than any.
 
     A ``barrier`` or ``sent`` counts when it carries next hops or routes; groups that were rewritten count before prefixes that moved.
     """
@@ -53,7 +53,7 @@ def _milestone(fact: Fact, healing: bool) -> Fact:
         what = "announced"
     if what in _EVENTS:
         relevant = " prefixes=0 " not in fact.detail if what == "decided" else any(f"what={batch}" in fact.detail for batch in _BATCHES)
-        what = _EVENTS[what] if relevant else what
+        what = _EVENTS[what] if relevant else f"{what}-other"
     return Fact(fact.time, fact.observer, what, fact.detail)
 
 
