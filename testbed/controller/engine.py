@@ -146,9 +146,14 @@ class Engine:
         return sum(len(prefixes) for prefixes in self._dirty.values())
 
     def reload(self, plan: Plan, now: float) -> None:
-        """Go over to another plan of the same lab (a peering was added): what was learned stays, the difference is sent."""
+        """Go over to another plan of the same lab (a peering was added): what was learned stays, the difference is sent.
+
+        Sessions that the plan has no more have ended.
+        """
         self.plan, old = plan, self.programmer.tables
         self.state, _ = brain.replace_hubs(self.state, plan.hubs)
+        gone = brain.sessions(self.state).keys() - set(sessions_of(plan))
+        self.state, _ = brain.step(self.state, tuple(SessionDown(session, "closed") for session in sorted(gone)), now)
         self.programmer = Programmer(FabricIndex(plan), self.state)
         self._dirty.clear()
         self.synced = {speaker: self.synced.get(speaker, False) for speaker in reporting_speakers(plan)}

@@ -102,6 +102,8 @@ class Station:
                 return
             self._sockets.append(connection)
             with connection:
+                if self._stopped.is_set():  # between the two: bgpd must find the station that comes after this one
+                    return
                 self._read(connection)
             self._sockets.remove(connection)
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from testbed.azure.types import Announced, Session, SessionDown, SessionUp, Speaker
@@ -253,6 +254,14 @@ def test_another_plan_sends_the_difference_and_forgets_no_route(tmp_path: Path) 
     assert bench.wire("spoke12").sent("10.40.0.0"), "a spoke peered while the lab runs has the hub's routes at once (RS14)"
     assert [mod.command for mod in bench.wire("hub2").flow_mods()] == []
     assert bench.status()["sessions"][0]["up"]
+
+
+def test_a_peer_that_the_plan_has_no_more_takes_its_routes_along(bench: Bench) -> None:
+    bench.converged()
+    alone = tuple(each for each in plan().sessions if "nva2" not in each.nodes or "rs1" not in str(each.nodes))
+    bench.engine.reload(msgspec.structs.replace(plan(), sessions=alone), bench.now)
+    bench.work()
+    assert api.injected(bench.engine, "hub1", "0") == {"0": {PREFIX: ("10.1.0.4",)}}
 
 
 def test_questions(bench: Bench) -> None:
