@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from testbed.measure.packets import probe
@@ -13,6 +14,7 @@ from testbed.measure.recorder import Frame, Recorder
 from testbed.netns import run_in
 from testbed.wait import poll
 
+_PORT = 33998
 _FIRST_PORT = 41000
 _MARK = 2
 
@@ -36,7 +38,8 @@ def spread(source: Endpoint, target: Endpoint, routers: Mapping[str, str], flows
     places = {
         name: (namespace, None) for name, namespace in {**routers, source.label: source.namespace, target.label: target.namespace}.items()
     }
-    with Recorder(places, needle=mark) as recorder:
+    ports = range(_FIRST_PORT, _FIRST_PORT + flows)
+    with _listening(source, ports), _listening(target, (_PORT,)), Recorder(places, needle=mark) as recorder:
         _send(source, target, mark + b">", flows, mirrored=False)
         _send(target, source, mark + b"<", flows, mirrored=True)
 
@@ -48,10 +51,24 @@ def spread(source: Endpoint, target: Endpoint, routers: Mapping[str, str], flows
     return tuple(_path(recorder.frames, mark, number, source, target, routers) for number in range(flows))
 
 
+@contextmanager
+def _listening(endpoint: Endpoint, ports: Iterable[int]) -> Iterator[None]:
+    """Sockets on these ports, so that nobody sends ICMP errors, which quote the datagrams and take ways of their own."""
+    with ExitStack() as stack:
+
+        def work() -> None:
+            for port in ports:
+                each = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                each.bind((endpoint.address, port))
+
+        run_in(endpoint.namespace, work)
+        yield
+
+
 def _send(sender: Endpoint, receiver: Endpoint, mark: bytes, flows: int, *, mirrored: bool) -> None:
     packets = []
     for number in range(flows):
-        ports = (33998, _FIRST_PORT + number) if mirrored else (_FIRST_PORT + number, 33998)
+        ports = (_PORT, _FIRST_PORT + number) if mirrored else (_FIRST_PORT + number, _PORT)
         payload = mark + number.to_bytes(_MARK, "big")
         packets.append(probe(sender.address, receiver.address, payload, source_port=ports[0], target_port=ports[1]))
 
@@ -70,6 +87,7 @@ def _end(frame: Frame, mark: bytes, source: Endpoint, target: Endpoint) -> str:
 def _path(frames: list[Frame], mark: bytes, number: int, source: Endpoint, target: Endpoint, routers: Mapping[str, str]) -> FlowPath:
     seen = []
     for way, end in ((b">", target.label), (b"<", source.label)):
-        nodes = [frame.node for frame in frames if mark + way + number.to_bytes(_MARK, "big") in frame.data]
-        seen.append((tuple(dict.fromkeys(node for node in nodes if node in routers)), end in nodes))
+        found = [frame for frame in frames if mark + way + number.to_bytes(_MARK, "big") in frame.data]
+        arrived = any(frame.node == end and not frame.outgoing for frame in found)
+        seen.append((tuple(dict.fromkeys(frame.node for frame in found if frame.node in routers)), arrived))
     return FlowPath(seen[0][0], seen[1][0], seen[0][1] and seen[1][1])

@@ -45,7 +45,14 @@ def bgpd_commands(old: str, new: str) -> tuple[str, ...]:
     undone = [(context, line) for context, line in gone if not any(context[: n + 1] in blocks for n in range(len(context)))]
     left = {_neighbor(line) for _, line in undone if _ENDS_NEIGHBOR in line}
     undone = [(context, line) for context, line in undone if _ENDS_NEIGHBOR in line or _neighbor(line) not in left]
-    return tuple(_enter([*((context, _undo(line)) for context, line in undone), *come]))
+    commands = _enter([*((context, _undo(line)) for context, line in undone), *come])
+    if any((*context, line)[0].startswith(_POLICIES) for context, line in (*gone, *come)):
+        commands += ["end", "clear bgp ipv4 unicast * soft"]
+    return tuple(commands)
+
+
+_POLICIES = ("route-map ", "ip prefix-list ", "bgp community-list ", "bgp as-path ")
+"""What bgpd applies to routes that it has already only five seconds after it was changed, unless it is asked."""
 
 
 _ENDS_NEIGHBOR = " remote-as "

@@ -16,6 +16,7 @@ router bgp 65001
  exit-address-family
 !
 """
+APPLY = ("end", "clear bgp ipv4 unicast * soft")  # without it, bgpd looks at changed policies five seconds later
 IN_FAMILY = ("configure terminal", "end", "configure terminal", "router bgp 65001", "address-family ipv4 unicast")
 
 
@@ -35,7 +36,7 @@ def test_a_line_that_is_gone_is_undone_before_others_come() -> None:
 
 def test_a_block_that_is_gone_is_removed_as_a_whole() -> None:
     new = BASE.removeprefix("route-map TO-RS permit 10\n match community OVERLAY\n!\n")
-    assert bgpd_commands(BASE, new) == ("configure terminal", "no route-map TO-RS permit 10")
+    assert bgpd_commands(BASE, new) == ("configure terminal", "no route-map TO-RS permit 10", *APPLY)
 
 
 def test_a_block_that_is_new_is_entered_before_its_lines() -> None:
@@ -47,6 +48,7 @@ def test_a_block_that_is_new_is_entered_before_its_lines() -> None:
         "configure terminal",
         "route-map NEW permit 10",
         "set metric 5",
+        *APPLY,
     )
 
 
@@ -80,4 +82,5 @@ def test_what_is_set_in_a_route_map_is_undone_as_bgpd_wants_it() -> None:
         "route-map TO-rs1 permit 100",
         "no set as-path prepend",
         "no set community",
+        *APPLY,
     )
