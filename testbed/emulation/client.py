@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -119,8 +119,8 @@ def up(plan: Plan, told: Told, *, with_controller: bool = True, converged: Check
         raise MachineError(
             f"{paths.dir} is too long for the sockets in it", f"set {RUN_DIR_VARIABLE} to a shorter path, or use a shorter name"
         )
-    lock = _reserve(paths)
-    with _forked(Lab(plan, paths, with_controller=with_controller), lock, build=True, converged=converged) as messages:
+    lab = Lab(plan, paths, with_controller=with_controller)
+    with _forked(lab, _reserve, build=True, converged=converged) as messages:
         _follow(messages, told)
     return LabClient(plan.lab)
 
@@ -133,13 +133,12 @@ def adopt(lab: str) -> None:
     entries = ledger.of_this_boot(ledger.read(paths.ledger), ledger.boot_id())
     if not entries:
         raise NoSuchLab(f"lab {lab} was up before this machine restarted", f"`testbed down {lab}` removes its files")
-    lock = locks.acquire(paths)
-    if lock is None:
-        raise LabError(f"lab {lab} is being built or torn down, or its labd hangs", "wait a moment, then try again")
     if not any(entry.kind == ledger.BUILT for entry in entries):
-        lock.close()
-        raise LabError(f"lab {lab} was never finished: its labd was killed while it built", f"`testbed down {lab}` removes what there is")
-    with _forked(Lab(read_plan(paths), paths), lock, build=False, converged=None) as messages:
+        raise LabError(
+            f"lab {lab} is not finished: it is being built, or its labd was killed while it built it",
+            f"if nobody builds it any more, `testbed down {lab}` removes what there is",
+        )
+    with _forked(Lab(read_plan(paths), paths), _take, build=False, converged=None) as messages:
         _follow(messages, lambda stage, seconds: None)
 
 
@@ -161,6 +160,14 @@ def down(lab: str) -> float:
     return time.monotonic() - start
 
 
+def _take(paths: LabPaths) -> LabLock:
+    """The lock of a lab that is there and has no labd."""
+    lock = locks.acquire(paths)
+    if lock is None:
+        raise LabError(f"lab {paths.lab} is being built or torn down, or its labd hangs", "wait a moment, then try again")
+    return lock
+
+
 def _reserve(paths: LabPaths) -> LabLock:
     """The lock of a lab that is not there. Files left by a former boot are removed first."""
     lock = locks.acquire(paths)
@@ -177,10 +184,34 @@ def _reserve(paths: LabPaths) -> LabLock:
 
 
 @contextmanager
-def _forked(lab: Lab, lock: LabLock, *, build: bool, converged: Check | None) -> Iterator[Iterator[dict[str, Any]]]:
+def _forked(lab: Lab, locked: Callable[[LabPaths], LabLock], *, build: bool, converged: Check | None) -> Iterator[Iterator[dict[str, Any]]]:
     """Fork labd; the context is its messages. When the context ends early, labd is told to give up, and a dead one is cleaned up after."""
-    reading, writing = os.pipe()
-    middle = os.fork()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a Ctrl-C before or amid the fork waits for the inner `try`
+    try:
+        reading = _fork(lab, locked(lab.paths), build=build, converged=converged)
+        with os.fdopen(reading) as lines:
+            messages = _Messages(lines)
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                yield messages
+            except BaseException:
+                with _uninterrupted():
+                    messages.give_up()
+                    if build and not messages.refused and lab.paths.lock.exists():
+                        down(lab.paths.lab)
+                raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _fork(lab: Lab, lock: LabLock, *, build: bool, converged: Check | None) -> int:
+    """Fork labd, as nobody's child, and hand the lock over to it; gives back the end of the pipe on which it talks."""
+    try:
+        reading, writing = os.pipe()
+        middle = os.fork()
+    except OSError as error:
+        lock.release()
+        raise MachineError(f"cannot start labd: {error.strerror}", "too many processes or open files: see `ulimit -a`") from error
     if middle == 0:
         try:
             if os.fork() == 0:
@@ -190,16 +221,7 @@ def _forked(lab: Lab, lock: LabLock, *, build: bool, converged: Check | None) ->
     os.waitpid(middle, 0)
     os.close(writing)
     lock.close()
-    with os.fdopen(reading) as lines:
-        messages = _Messages(lines)
-        try:
-            yield messages
-        except BaseException:
-            with _uninterrupted():
-                messages.give_up()
-                if build and not messages.refused and lab.paths.lock.exists():
-                    down(lab.paths.lab)
-            raise
+    return reading
 
 
 class _Messages:

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -24,7 +25,7 @@ from testbed.emulation.lock import LabLock
 from testbed.emulation.processes import last_lines
 from testbed.emulation.supervisor import Supervisor
 from testbed.emulation.undo import undo
-from testbed.errors import TestbedError
+from testbed.errors import LabError, TestbedError
 from testbed.wait import Check
 
 
@@ -43,26 +44,42 @@ class Service:
         self.since = time.time()
         self._leave = False
         self._tear_down = False
+        self._changing = threading.Lock()
 
     def routes(self) -> rpc.Routes:
         """What can be asked and ordered."""
         return {
             ("GET", "/status"): self.status,
             ("POST", "/down"): self.down,
-            ("POST", "/stop-daemon"): self.stop_daemon,
-            ("POST", "/start-daemon"): self.start_daemon,
-            ("POST", "/link"): self.link,
-            ("POST", "/plan"): self.change_plan,
+            ("POST", "/stop-daemon"): self._one_at_a_time(self.stop_daemon),
+            ("POST", "/start-daemon"): self._one_at_a_time(self.start_daemon),
+            ("POST", "/link"): self._one_at_a_time(self.link),
+            ("POST", "/plan"): self._one_at_a_time(self.change_plan),
         }
+
+    def _one_at_a_time(self, change: rpc.Handler) -> rpc.Handler:
+        """Changes wait for each other, a tear-down waits for the one under way, and after it none begins."""
+
+        def handler(parameters: dict[str, Any]) -> Any:
+            with self._changing:
+                if self.state != "up":
+                    raise LabError(f"lab {self.lab.plan.lab} is {self.state}", "wait until it is up")
+                return change(parameters)
+
+        return handler
+
+    def begin(self) -> None:
+        """The lab is up: from now on its processes are watched and changes are welcome."""
+        self.supervisor.watch_all()
+        self.state = "up"
 
     def run(self) -> None:
         """Supervise until told to leave; gives the lab up, or tears it down when that was asked."""
-        self.state = "up"
-        self.supervisor.watch_all()
         while not (self._leave or self._tear_down):
             self.supervisor.wait()
         if self._tear_down:
-            self.state = "stopping"
+            with self._changing:
+                self.state = "stopping"
             undo(self.lab.paths)
             self.lock.release()
 
@@ -153,8 +170,9 @@ def become_labd(lab: Lab, lock: LabLock, report: int, *, build: bool, converged:
     os.setsid()
     keep = {report, lock.descriptor}
     _detach(keep)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which every daemon would inherit
     signal.signal(signal.SIGTERM, _abandon)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.clear()  # nothing of the user's reaches the lab, and every tool that we run carries its tag
     os.environ.update(lab.paths.environment())
     status = 1
@@ -189,6 +207,7 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
         if build:
             lab.build(lambda stage, seconds: say(stage=stage, seconds=seconds), converged, lambda: _check_listener(report))
         signal.signal(signal.SIGTERM, lambda *_: service.leave())
+        service.begin()
         say(up=True)
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ import pytest
 
 from testbed.emulation import client, enter, mininet_lab, netns, openvswitch, ovsdb, readiness
 from testbed.emulation.client import LabClient
+from testbed.plan import addressing
 from testbed.plan.types import Plan, Wire
 from testbed.wait import wait_until
 
@@ -177,3 +180,28 @@ def test_wires_and_packet_filters(small_plan: Callable[[str], Plan], lab_name: s
     lab.set_link(wire=["vm2", "vm1"], up=False)
     assert enter.run(lab.plan, lab.paths, "vm1", ("ping", "-c1", "-W0.2", "198.51.100.1")).returncode != 0
     down(lab_name)
+
+
+def test_a_signal_ends_the_making_of_namespaces_at_once(lab_name: str) -> None:
+    """A build that is given up must not go on making namespaces while they are being removed."""
+    names = [f"{addressing.lab_id(lab_name)}n{number}" for number in range(6)]
+    netns.prepare()
+    home = Path("/proc/thread-self/ns/net").readlink()
+
+    def give_up(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def configure(name: str) -> None:
+        if name == names[2]:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, give_up)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            netns.create(names, configure)
+        assert [name for name in names if netns.exists(name)] == names[:3]
+        assert Path("/proc/thread-self/ns/net").readlink() == home
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        for name in names:
+            netns.remove(name)
