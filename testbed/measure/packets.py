@@ -32,7 +32,7 @@ def scapy() -> Any:
 
 @dataclass(frozen=True)
 class Header:
-    """One IP header of a packet: addresses, TTL, and what it carries (``udp/4789``, ``tcp/179``, ``icmp/11``, ``proto/50``)."""
+    """An IP header: addresses, TTL, and what it carries (``udp/4789``, ``tcp/179``, ``icmp/11``, ``proto/50``, ``fragment``)."""
 
     source: str
     target: str
@@ -55,6 +55,8 @@ def headers(frame: Frame) -> tuple[Header, ...]:
 
 def _carries(ip: Any) -> str:
     inet = scapy().inet
+    if ip.frag or "MF" in ip.flags:
+        return "fragment"
     if inet.UDP in ip and ip.proto == 17:
         return f"udp/{ip[inet.UDP].dport}"
     if inet.TCP in ip and ip.proto == 6:

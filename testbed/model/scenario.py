@@ -19,6 +19,7 @@ from testbed.model.scenario_actions import (
     Preference,
     Prepend,
     Propagation,
+    Rekey,
     RouteChange,
     SetOverride,
     Strip,
@@ -33,7 +34,9 @@ from testbed.model.scenario_expectations import (
     Expectation,
     Explained,
     Learned,
+    Mtu,
     NotDelivered,
+    NothingInClear,
     OneSession,
     OnlyOnLink,
     PathTaken,
@@ -41,6 +44,7 @@ from testbed.model.scenario_expectations import (
     Sessions,
     Spread,
     TableEntry,
+    Tcp,
     Traceroute,
     Untouched,
 )
@@ -48,9 +52,10 @@ from testbed.model.topology import Declared, Name, Seconds
 
 __all__ = [
     "Action", "Advertised", "Agreement", "Announce", "BranchToBranch", "Capture", "Delivered", "EffectiveRoute", "Expectation",
-    "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "NeighborChange", "NotDelivered", "OneSession",
-    "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "RouteChange",
-    "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Throughput", "Traceroute", "Untouched",
+    "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "Mtu", "NeighborChange", "NotDelivered",
+    "NothingInClear", "OneSession",
+    "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "Rekey", "RouteChange",
+    "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Tcp", "Throughput", "Traceroute", "Untouched",
     "action_of", "fault_action",
 ]  # fmt: skip
 

@@ -108,6 +108,12 @@ class Capture(Declared):
         return self
 
 
+class Rekey(Declared):
+    """An IPsec tunnel gets new keys, for its packets and for IKE."""
+
+    tunnel: Name = Field(description="The tunnel, by its name (`NODE-NODE` when it has none)")
+
+
 class Fault(Declared):
     """Something breaks, or is mended: a process of a node, a node's power, its links, a tunnel, a BGP session, the controller."""
 
@@ -119,7 +125,9 @@ class Fault(Declared):
     session: Name | None = Field(
         default=None, description="Only the BGP sessions of the node with this one, shut down in good order; a Route Server: both instances"
     )
-    link: tuple[Name, Name] | None = Field(default=None, description="Two VNets peered across regions: the link between them")
+    link: tuple[Name, Name] | None = Field(
+        default=None, description="Two VNets peered across regions, or two nodes on a circuit: the link between them"
+    )
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -170,6 +178,7 @@ class Action(OneOf):
     propagation: Propagation | None = Field(default=None, description="BGP routes are let into subnets, or kept out")
     branch_to_branch: BranchToBranch | None = Field(default=None, description="A Route Server and gateways exchange routes, or stop")
     preference: Preference | None = Field(default=None, description="A Route Server's routing preference is changed")
+    rekey: Rekey | None = Field(default=None, description="An IPsec tunnel gets new keys")
     fail: Fault | None = Field(default=None, description="Something breaks")
     heal: Fault | None = Field(default=None, description="It is mended")
     capture: Capture | None = Field(default=None, description="Packets are kept in a file")

@@ -19,6 +19,7 @@ Count = Annotated[int, Field(ge=0, le=1000000)]
 
 _FROM = "The sending VMs, NVAs or hosts; `all` for every VM"
 _TO = "The receiving ones"
+_LINK = "Two VNets peered across regions, two nodes on a circuit (`er1`, `london`: all wires), a node and its VNet, a site and `internet`"
 
 
 class Sessions(Declared):
@@ -138,10 +139,41 @@ class Spread(Declared):
 class OnlyOnLink(Declared):
     """While every pair of these VMs talks, the link between two VNets carries these kinds of packet and no other (`udp/4789`)."""
 
-    link: tuple[Name, Name] = Field(description="Two VNets peered across regions")
+    link: tuple[Name, Name] = Field(description=_LINK)
     kinds: tuple[str, ...] = Field(description="The kinds: `udp/4789` (VXLAN), `udp/4500` (ESP in UDP), `tcp/179`, `icmp/11`, `proto/50`")
+    beside: tuple[str, ...] = Field(default=(), description="Kinds that may be there, and need not: `tcp/179` on a circuit")
     from_: Names = Field(alias="from", description=_FROM)
     to: Names = Field(description=_TO)
+    bytes: Annotated[int, Field(ge=64, le=1500)] | None = Field(
+        default=None, description="They send packets of this size too; a piece of a packet is of the kind `fragment`"
+    )
+
+
+class NothingInClear(Declared):
+    """While every pair of these VMs talks, no packet of theirs can be read on a link, nor any that belongs inside an IPsec tunnel."""
+
+    link: tuple[Name, Name] = Field(description=_LINK)
+    from_: Names = Field(alias="from", description=_FROM)
+    to: Names = Field(description=_TO)
+    delivered: bool = Field(default=True, description="`false`: and none of them gets through either: the tunnel fails closed")
+
+
+class Mtu(Declared):
+    """The largest packet between two VMs: it arrives whole; one byte more that must not be fragmented is refused."""
+
+    from_: Name = Field(alias="from", description="The sender")
+    to: Name = Field(description="The receiver")
+    bytes: Annotated[int, Field(ge=576, le=1499)] = Field(description="Its size, with the IP header")
+    refused_by: Address | None = Field(default=None, description="Who answers that fragmentation is needed; anybody when not given")
+
+
+class Tcp(Declared):
+    """A TCP connection between two VMs carries what it should, and both ends are told to send no larger segments than fit."""
+
+    from_: Name = Field(alias="from", description="Who connects and sends")
+    to: Name = Field(description="Who accepts and receives")
+    bytes: Annotated[int, Field(ge=1, le=10_000_000)] = Field(default=200_000, description="How much is sent")
+    mss: Annotated[int, Field(ge=536, le=1460)] | None = Field(default=None, description="The segment size that both ends are told")
 
 
 class Untouched(Declared):
@@ -185,6 +217,9 @@ class Expectation(OneOf):
     traceroute: Traceroute | None = Field(default=None, description="What a traceroute shows")
     spread: Spread | None = Field(default=None, description="Flows are spread over several routers")
     only_on_link: OnlyOnLink | None = Field(default=None, description="What a link carries")
+    nothing_in_clear: NothingInClear | None = Field(default=None, description="What nobody can read on a link")
+    mtu: Mtu | None = Field(default=None, description="The largest packet, and who refuses a larger one")
+    tcp: Tcp | None = Field(default=None, description="A TCP connection and its segment size")
     untouched: Untouched | None = Field(default=None, description="NVAs that traffic bypasses")
     explained: Explained | None = Field(default=None, description="What the explanation on paper says")
     agreement: Agreement | None = Field(default=None, description="Prediction, controller and switches agree")

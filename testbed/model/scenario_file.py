@@ -82,10 +82,17 @@ def _known(topology: Topology) -> dict[str, tuple[str, ...]]:
         "session": (*servers, *nodes),
         "cycle": nodes,
         "expired_at": nodes,
-        "link": vnets,
+        "link": (*vnets, *nodes, *topology.gateways, *topology.circuits, "internet"),
         "table": tuple(topology.route_tables),
-        "tunnel": tuple(tunnel.name or "-".join(tunnel.between) for tunnel in topology.tunnels),
+        "tunnel": (*(tunnel.name or "-".join(tunnel.between) for tunnel in topology.tunnels), *_connections(topology)),
     }
+
+
+def _connections(topology: Topology) -> Iterator[str]:
+    """The tunnels of VPN gateways, one from each instance to each site that is connected with it."""
+    for name, site in topology.sites.items():
+        for gateway in site.connections:
+            yield from (f"{gateway}-{number}-{name}" for number in (0, 1))
 
 
 def _unknown(path: str, detail: BaseModel, known: dict[str, tuple[str, ...]]) -> Iterator[Finding]:
@@ -107,7 +114,7 @@ _WORD: dict[str, str] = {
     "nic": "NIC",
     "nva": "NVA",
     "over": "NVA",
-    "link": "VNet",
+    "link": "VNet or node",
     "through": "node",
     "between": "node",
     "table": "route table",

@@ -26,7 +26,12 @@ class Ipsec(NamedTuple):
 
 def secret(tunnel: TunnelPlan) -> str:
     """The place of a tunnel's pre-shared key in a file: the emulation puts a random key of the lab there, the same at both ends."""
-    return f"{{secret:{_word(tunnel.name)}}}"
+    return f"{{secret:{connection_name(tunnel)}}}"
+
+
+def connection_name(tunnel: TunnelPlan) -> str:
+    """What charon calls a tunnel: its name as one word."""
+    return _WORD.sub("-", tunnel.name)
 
 
 def ipsec(templates: Templates, node: str, ends: Sequence[tuple[TunnelPlan, int]], able: Capabilities) -> Ipsec | None:
@@ -36,7 +41,7 @@ def ipsec(templates: Templates, node: str, ends: Sequence[tuple[TunnelPlan, int]
         return None
     tunnels = [
         {
-            "name": _word(tunnel.name),
+            "name": connection_name(tunnel),
             "local": tunnel.bound[end],
             "remote": tunnel.outer[1 - end],
             "local_id": tunnel.nodes[end],
@@ -65,7 +70,3 @@ def _charon() -> Daemon:
     load = (SWANCTL, "--load-all", "--noprompt", "--file", "{dir}/swanctl.conf", "--uri", "unix://{dir}/charon.vici")
     environment = {"STRONGSWAN_CONF": "{dir}/strongswan.conf"}
     return Daemon("charon", (CHARON,), ready="charon.vici", environment=environment, start=(load,))
-
-
-def _word(name: str) -> str:
-    return _WORD.sub("-", name)

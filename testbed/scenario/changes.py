@@ -202,6 +202,10 @@ def degraded(topology: Topology, faults: Iterable[Fault]) -> Topology | None:
             continue
         if fault.tunnel is not None:
             topology = _without_session(topology, fault.tunnel)
+        elif fault.daemon == "charon" and fault.node in topology.nvas:
+            for tunnel in topology.tunnels:  # its tunnels carry nothing until it is back
+                if tunnel.type == "ipsec" and fault.node in tunnel.between:
+                    topology = _without_session(topology, tunnel_name(tunnel))
         elif fault.node in topology.nvas and fault.daemon in (None, "bgpd") and fault.session is None:
             topology = _without_bgp(topology, str(fault.node))
         else:

@@ -8,6 +8,7 @@ from typing import Any
 from testbed.model import scenario as declared
 from testbed.scenario import control_checks as control
 from testbed.scenario import packet_checks as packets
+from testbed.scenario import wire_checks as wires
 from testbed.scenario.lab_view import LabView
 from testbed.scenario.packet_checks import pairs_of
 from testbed.scenario.verdict import Verdict, path_text
@@ -39,7 +40,10 @@ _CHECKS: dict[str, Callable[[LabView, Any], Verdict]] = {
     "path": packets.path,
     "traceroute": packets.traceroute,
     "spread": packets.spread,
-    "only_on_link": packets.only_on_link,
+    "only_on_link": wires.only_on_link,
+    "nothing_in_clear": wires.nothing_in_clear,
+    "mtu": wires.mtu,
+    "tcp": wires.tcp,
     "untouched": packets.untouched,
     "explained": packets.explained,
     "agreement": control.agreement,
@@ -87,6 +91,16 @@ def _explained(detail: declared.Explained) -> str:
     return f"on paper {detail.from_} → {detail.to} is {detail.verdict}{where}{why}"
 
 
+def _nothing_in_clear(detail: declared.NothingInClear) -> str:
+    fate = "get through" if detail.delivered else "are lost"
+    return f"{_names(detail.from_)} ↔ {_names(detail.to)} {fate}; in clear between {detail.link[0]} and {detail.link[1]}: nothing"
+
+
+def _mtu(detail: declared.Mtu) -> str:
+    by = f", says {detail.refused_by}" if detail.refused_by else ""
+    return f"{detail.from_} → {detail.to}: packets of {detail.bytes} bytes and no larger ones{by}"
+
+
 _DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
     "sessions": lambda d: f"BGP sessions ({d.kind}): {'all' if d.established is None else d.established} established",
     "session": _session,
@@ -102,6 +116,9 @@ _DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
     "traceroute": _traceroute,
     "spread": lambda d: f"{d.flows} flows {d.from_} ↔ {d.to} over {_names(d.over)}{', not symmetric' if d.asymmetric else ''}",
     "only_on_link": lambda d: f"between {d.link[0]} and {d.link[1]} only {', '.join(d.kinds)}",
+    "nothing_in_clear": _nothing_in_clear,
+    "mtu": _mtu,
+    "tcp": lambda d: f"TCP {d.from_} → {d.to}: {d.bytes} bytes{f', segments of {d.mss} bytes' if d.mss else ''}",
     "untouched": lambda d: f"{_names(d.from_)} ↔ {_names(d.to)} get through and touch neither of {_names(d.nva)}",
     "explained": _explained,
     "agreement": lambda d: (

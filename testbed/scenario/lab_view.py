@@ -11,6 +11,7 @@ from testbed.azure.types import Row
 from testbed.measure.journey import Journey
 from testbed.measure.packets import Header
 from testbed.measure.reachability import Delivery
+from testbed.measure.sizes import Fit, Transfer
 from testbed.measure.spread import FlowPath
 from testbed.model.measurement import Measurement
 from testbed.model.scenario import Action
@@ -123,7 +124,16 @@ class LabView(Protocol):
         """How many frames of `probe` touched each node while a function ran."""
 
     def on_link(self, link: tuple[str, str], meanwhile: Callable[[], object]) -> tuple[tuple[Header, ...], ...]:
-        """The packets seen on the link between two VNets while a function runs: the headers of each, outermost first."""
+        """The packets seen on a link while a function runs: the headers of each, outermost first."""
+
+    def readable_on_link(self, link: tuple[str, str], pairs: Sequence[tuple[str, str]], meanwhile: Callable[[], object]) -> tuple[int, int]:
+        """How many frames on a link show a packet of these pairs or of an IPsec tunnel's inside while a function runs; and of how many."""
+
+    def fit(self, source: str, target: str, size: int) -> Fit:
+        """What becomes of a packet of that many bytes that must not be fragmented."""
+
+    def transfer(self, source: str, target: str, amount: int) -> Transfer:
+        """What a new TCP connection carries."""
 
     def act(self, action: Action) -> None:
         """Do one thing to the lab."""

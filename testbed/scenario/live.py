@@ -20,6 +20,7 @@ from testbed.measure.journey import Journey
 from testbed.measure.packets import Header, headers
 from testbed.measure.reachability import MAGIC, Delivery, Endpoint, probe_pairs
 from testbed.measure.recorder import Recorder
+from testbed.measure.sizes import Fit, Transfer, fit, transfer
 from testbed.measure.spread import FlowPath, spread
 from testbed.measure.tracing import trace
 from testbed.model.measurement import Measurement
@@ -34,7 +35,9 @@ from testbed.scenario import observed, routers
 from testbed.scenario.changes import changed, degraded
 from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
 from testbed.scenario.measured import Measured
+from testbed.scenario.places import Places, links_of, places_of
 from testbed.scenario.switch_agreement import expected_tables, switch_differences
+from testbed.scenario.tunnels import rekey
 from testbed.vty import Vty
 
 _TOPOLOGY = "topology.json"
@@ -169,11 +172,28 @@ class LiveLab:
         return {name: sum(frame.node == name for frame in recorder.frames) for name in nodes}
 
     def on_link(self, link: tuple[str, str], meanwhile: Callable[[], object]) -> tuple[tuple[Header, ...], ...]:
-        """The packets seen on the link between two VNets while a function runs. Raises InputError when there is no link of its own."""
-        device = self._link_device(link)
-        with Recorder({"fabric": (self.plan.fabric, device)}) as recorder:
+        """The packets seen on a link while a function runs. Raises InputError when there is no link of its own."""
+        with Recorder(places_of(self.plan, link)) as recorder:
             meanwhile()
         return tuple(found for frame in recorder.frames if (found := headers(frame)))
+
+    def readable_on_link(self, link: tuple[str, str], pairs: Sequence[tuple[str, str]], meanwhile: Callable[[], object]) -> tuple[int, int]:
+        """How many frames on a link show a packet of these pairs or of an IPsec tunnel's inside while a function runs; and of how many."""
+        inside = [each for tunnel in self.plan.tunnels if tunnel.type == "ipsec" for each in (tunnel.inner, tunnel.vtep)]
+        addresses = [(self._endpoint(source).address, self._endpoint(target).address) for source, target in pairs]
+        addresses += [*inside, *((target, source) for source, target in inside)]
+        marks = [socket.inet_aton(source) + socket.inet_aton(target) for source, target in addresses]  # as in an IP header, at any depth
+        with Recorder(places_of(self.plan, link)) as recorder:
+            meanwhile()
+        return sum(any(mark in frame.data for mark in marks) for frame in recorder.frames), len(recorder.frames)
+
+    def fit(self, source: str, target: str, size: int) -> Fit:
+        """What becomes of a packet of that many bytes that must not be fragmented."""
+        return fit(self._endpoint(source), self._endpoint(target), size)
+
+    def transfer(self, source: str, target: str, amount: int) -> Transfer:
+        """What a new TCP connection carries."""
+        return transfer(self._endpoint(source), self._endpoint(target), amount)
 
     # --- what can be done to it ---
 
@@ -181,6 +201,9 @@ class LiveLab:
         """Do one thing to the lab. Raises InputError for names that do not exist, LabError when it cannot be done."""
         if action.verb == "capture":
             self._capture(action.detail)
+            return
+        if action.rekey is not None:
+            rekey(self.client, self.plan, action.rekey.tunnel)
             return
         if action.verb in ("fail", "heal"):
             (self._fail if action.verb == "fail" else self._heal)(action.detail)
@@ -212,11 +235,10 @@ class LiveLab:
     def _capture(self, wanted: Capture) -> None:
         if wanted.file in self._recorders:
             raise InputError(f"{wanted.file} is being captured already")
-        if wanted.link is not None:
-            place: tuple[str, str | None] = (self.plan.fabric, self._link_device(wanted.link))
-        else:
-            place = (self._node(str(wanted.node)).id, None)
-        self._recorders[wanted.file] = Recorder({wanted.file: place}, snap=65535).__enter__()
+        places: Places = (
+            {wanted.file: (self._node(str(wanted.node)).id, None)} if wanted.link is None else places_of(self.plan, wanted.link)
+        )
+        self._recorders[wanted.file] = Recorder(places, snap=65535).__enter__()
 
     def _forget(self) -> None:
         """What was worked out for the lab as it was."""
@@ -249,8 +271,8 @@ class LiveLab:
         self._faults = [each for each in self._faults if each != fault]
 
     def _link(self, fault: Fault, *, up: bool) -> None:
-        which = {"tunnel": fault.tunnel} if fault.tunnel is not None else {"peering": list(fault.link or ())}
-        self.client.set_link(up=up, **which)
+        for which in links_of(self.plan, fault):
+            self.client.set_link(up=up, **which)
 
     def _session(self, fault: Fault, *, up: bool) -> None:
         """Shut the node's sessions with a neighbour down in good order (it says so before it closes), or open them again."""
@@ -327,12 +349,6 @@ class LiveLab:
         if not address:
             raise InputError(f"{label} has no address to send from")
         return Endpoint(label, node.id, address)
-
-    def _link_device(self, link: tuple[str, str]) -> str:
-        for peering in self.plan.peerings:
-            if {end.peer_vnet for end in peering.ends} == set(link) and peering.kind == "veth":
-                return peering.ends[0].id
-        raise InputError(f"between {link[0]} and {link[1]} there is no link of its own", "only peerings across regions have one")
 
 
 def _speaks_bgp(server: Endpoint) -> bool:

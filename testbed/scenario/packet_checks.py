@@ -28,7 +28,7 @@ def delivered(lab: LabView, wanted: declared.Delivered) -> Verdict:
     found = lab.probe(pairs_of(lab, wanted.from_, wanted.to, wanted.both_ways))
     if not found:
         return "no pair to try"
-    lost = [_outcome(row) for row in found if not row.delivered]
+    lost = [outcome(row) for row in found if not row.delivered]
     ttl = [
         f"{row.source} → {row.target}: TTL down by {row.ttl_down}, expected {wanted.ttl_down}"
         for row in found
@@ -37,7 +37,8 @@ def delivered(lab: LabView, wanted: declared.Delivered) -> Verdict:
     return several(lost + ttl) or several(_unlike_the_walks(lab, found))
 
 
-def _outcome(row: Delivery) -> str:
+def outcome(row: Delivery) -> str:
+    """What became of a probe, in words."""
     at = f", TTL exceeded sent by {row.loop_at}" if row.loop_at else ""
     return f"{row.source} → {row.target}: {row.result}{at}"
 
@@ -51,7 +52,7 @@ def fails(result: str) -> Callable[[LabView, declared.NotDelivered], Verdict]:
             return "no pair to try"
         at = f" at {wanted.at}" if wanted.at else ""
         wrong = [row for row in found if row.result != result or wanted.at not in (None, row.loop_at)]
-        return several([f"{_outcome(row)}, expected {result}{at}" for row in wrong]) or several(_unlike_the_walks(lab, found))
+        return several([f"{outcome(row)}, expected {result}{at}" for row in wrong]) or several(_unlike_the_walks(lab, found))
 
     return look
 
@@ -66,7 +67,7 @@ def _unlike_the_walks(lab: LabView, found: Sequence[Delivery]) -> list[str]:
         fitting = [walk for walk in walks if walk.verdict == _IN_WALKS[row.result]]
         if not any(row.ttl_down in (None, walk.ttl_down) for walk in fitting):
             down = f", TTL down by {row.ttl_down}" if row.delivered else ""
-            wrong.append(f"observed {_outcome(row)}{down}, but the walk over the plan: {listed(dict.fromkeys(map(_walk, walks)))}")
+            wrong.append(f"observed {outcome(row)}{down}, but the walk over the plan: {listed(dict.fromkeys(map(_walk, walks)))}")
     return wrong
 
 
@@ -82,7 +83,7 @@ def path(lab: LabView, wanted: declared.PathTaken) -> Verdict:
         return f"expected {' → '.join(expected)}, observed {' → '.join(journey.nodes) or 'nothing'} ({journey.result})"
     if lab.unpredictable():
         return None
-    walks = {walk.nodes for walk in lab.predicted_walks(wanted.from_, wanted.to)}
+    walks = {walk.visible for walk in lab.predicted_walks(wanted.from_, wanted.to)}
     if journey.nodes not in walks:
         return f"observed {' → '.join(journey.nodes)}, but the walk over the plan is {listed(' → '.join(walk) for walk in sorted(walks))}"
     return None
@@ -116,24 +117,12 @@ def spread(lab: LabView, wanted: declared.Spread) -> Verdict:
     return several(reasons)
 
 
-def only_on_link(lab: LabView, wanted: declared.OnlyOnLink) -> Verdict:
-    """The link carried these kinds and no other while the pairs talked."""
-    pairs = pairs_of(lab, wanted.from_, wanted.to, both_ways=True)
-    results: list[Delivery] = []
-    seen = lab.on_link(wanted.link, lambda: results.extend(lab.probe(pairs)))
-    lost = [_outcome(row) for row in results if not row.delivered]
-    kinds = Counter(packet[0].carries for packet in seen if packet)
-    others = [f"{count} packets of {kind}" for kind, count in sorted(kinds.items()) if kind not in wanted.kinds]
-    missing = [f"no packet of {kind} was seen" for kind in wanted.kinds if not kinds[kind]]
-    return several(lost + others + missing)
-
-
 def untouched(lab: LabView, wanted: declared.Untouched) -> Verdict:
     """The pairs get through and no packet of theirs is seen at the NVAs."""
     pairs = pairs_of(lab, wanted.from_, wanted.to, both_ways=True)
     results: list[Delivery] = []
     seen = lab.seen_at(wanted.nva, lambda: results.extend(lab.probe(pairs)))
-    lost = [_outcome(row) for row in results if not row.delivered]
+    lost = [outcome(row) for row in results if not row.delivered]
     return several(lost + [f"{count} packets at {name}, expected none" for name, count in seen.items() if count])
 
 
