@@ -148,6 +148,16 @@ def prove(topology: Topology, control: ControlPlane | None = None) -> Proof:
     return _Prover(tracer).proof()
 
 
+def _neighbours(members: list[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+    """Two of one class in one VNet, which need not be the VNet of the first of the class."""
+    first: dict[str, Endpoint] = {}
+    for member in members:
+        if member.vnet in first and first[member.vnet].node != member.node:
+            yield first[member.vnet], member
+            return
+        first.setdefault(member.vnet, member)
+
+
 class _Prover:
     """Walks each pair of classes once."""
 
@@ -178,6 +188,8 @@ class _Prover:
                         yield target, source
             for prefix in self._classes.targets:
                 yield source, prefix
+        for members in groups.values():
+            yield from _neighbours(members)
 
     def _members(self, source: Endpoint, key: Hashable, members: list[Endpoint]) -> Iterator[Endpoint]:
         """Of a class of receivers: one in the sender's own VNet, and one in another."""
