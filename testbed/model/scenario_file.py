@@ -51,8 +51,11 @@ def unknown_names(scenario: Scenario, topology: Topology) -> Iterator[Finding]:
                 yield from _unknown(f"steps[{number}].{kind}[{index}].{part.verb}", part.detail, known)
 
 
-def _known(topology: Topology) -> dict[str, tuple[str, ...]]:
-    """By the name of a key, or ``VERB.KEY`` where a key means something else there: the names that it may hold."""
+_Known = dict[str, tuple[str, ...] | None]
+
+
+def _known(topology: Topology) -> _Known:
+    """By the name of a key, or ``VERB.KEY`` where it means something else there: the names that it may hold; None for any text."""
     vms, nvas = tuple(topology.vms), tuple(topology.nvas)
     hosts = tuple(host for site in topology.sites.values() for host in site.hosts)
     servers = (*topology.route_servers, *topology.gateways)
@@ -73,8 +76,8 @@ def _known(topology: Topology) -> dict[str, tuple[str, ...]]:
         "nics": ("all", *nics),
         "from_": ends,
         "to": ends,
-        "explained.to": (),  # an address will do
-        "traceroute.to": (),
+        "explained.to": None,  # an address will do
+        "traceroute.to": None,
         "sides.from_": vnets,
         "sides.to": vnets,
         "through": nodes,
@@ -95,7 +98,7 @@ def _connections(topology: Topology) -> Iterator[str]:
             yield from (f"{gateway}-{number}-{name}" for number in (0, 1))
 
 
-def _unknown(path: str, detail: BaseModel, known: dict[str, tuple[str, ...]]) -> Iterator[Finding]:
+def _unknown(path: str, detail: BaseModel, known: _Known) -> Iterator[Finding]:
     """The unknown names of one action or expectation, and of the parts that it is made of."""
     verb = path.rpartition(".")[2].partition("[")[0]
     for key, value in detail:
@@ -103,8 +106,8 @@ def _unknown(path: str, detail: BaseModel, known: dict[str, tuple[str, ...]]) ->
         for number, each in enumerate(value if isinstance(value, tuple) else (value,)):
             if isinstance(each, BaseModel):
                 yield from _unknown(f"{path}.{key}[{number}]" if isinstance(value, tuple) else f"{path}.{key}", each, known)
-            elif names and isinstance(each, str) and each not in names:
-                yield Finding(f"{path}.{key.rstrip('_')}", f"the topology has no {_word(key)} {each!r}", wrong=each, known=names)
+            elif names is not None and isinstance(each, str) and each not in names:
+                yield Finding(f"{path}.{key.rstrip('_')}", f"the topology has no {_word(verb, key)} {each!r}", wrong=each, known=names)
 
 
 _WORD: dict[str, str] = {
@@ -119,8 +122,11 @@ _WORD: dict[str, str] = {
     "between": "node",
     "table": "route table",
     "neighbor": "neighbour",
+    "sides.from_": "VNet",
+    "sides.to": "VNet",
+    "route_server": "Route Server",
 }
 
 
-def _word(key: str) -> str:
-    return _WORD.get(key, key.replace("_", " "))
+def _word(verb: str, key: str) -> str:
+    return _WORD.get(f"{verb}.{key}") or _WORD.get(key, key.replace("_", " "))
