@@ -45,8 +45,21 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
-        text = f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
-        return f"{text}; {self.hint}" if self.hint else text
+        text = f"{where}{_cut(self.path)}: {_cut(self.message)}" if self.path else f"{where}{_cut(self.message)}"
+        return printable(f"{text}; {_cut(self.hint)}" if self.hint else text)
+
+
+_LONGEST = 1000
+
+
+def _cut(text: str) -> str:
+    """A text of bearable length: it may quote a file."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def printable(text: str) -> str:
+    """A text as one line that cannot drive a terminal: what is not printable is written as its escape (``\\n``, ``\\x1b``)."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class TestbedError(Exception):

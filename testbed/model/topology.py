@@ -142,6 +142,8 @@ Asn = Annotated[int, Field(ge=1, le=4294967295, description="An autonomous syste
 AsnRange = Annotated[str, Field(pattern=r"^[0-9]{1,10}(-[0-9]{1,10})?$", description="An ASN or a range of ASNs: 65517-65520")]
 Prepend = Annotated[int, Field(ge=0, le=16), BeforeValidator(_not_a_boolean)]
 Count = Annotated[int, Field(ge=1, le=1000000), BeforeValidator(_not_a_boolean)]
+Asns = Annotated[tuple[Asn, ...], Field(max_length=100)]
+AsnRanges = Annotated[tuple[AsnRange, ...], Field(max_length=100)]
 SubnetRef = Annotated[str, Field(pattern=r"^[^/]+/[^/]+$", description="A subnet as VNET/SUBNET")]
 Prefix = Annotated[IPv4Network, BeforeValidator(_prefix)]
 Address = Annotated[IPv4Address, BeforeValidator(_address)]
@@ -201,10 +203,10 @@ class Neighbor(Declared):
     as_override: bool | None = Field(
         default=None, description="Replace the neighbour's ASN in the path by one's own; keeps the length (RS8)"
     )
-    as_path_exclude: tuple[Asn, ...] = Field(default=(), description="Remove these ASNs from the path; shortens it (RS8)")
+    as_path_exclude: Asns = Field(default=(), description="Remove these ASNs from the path; shortens it (RS8)")
     prepend: Prepend | None = Field(default=None, description="How often the own ASN is put before the path")
     communities: tuple[str, ...] = Field(
-        default=(), description="Communities to add: `65001:100`, `65001:1:2` or a name as `no-advertise` (RS12)"
+        default=(), max_length=100, description="Communities to add: `65001:100`, `65001:1:2` or a name as `no-advertise` (RS12)"
     )
     next_hop: Address | None = Field(default=None, description="Third-party next hop, such as a load balancer's address (RS11)")
     instances: tuple[Literal[0, 1], ...] = Field(default=(0, 1), min_length=1, description="The Route Server instances to peer with (RS3)")
@@ -232,7 +234,7 @@ class Nva(Declared):
     )
     enable_ip_forwarding: bool = Field(default=True, description="May send and receive packets of others (E8)")
     as_override: bool = Field(default=False, description="Towards Route Servers, replace 65515 in the path by one's own ASN (RS8)")
-    as_path_exclude: tuple[Asn, ...] = Field(default=(), description="Towards Route Servers, remove these ASNs from the path (RS8)")
+    as_path_exclude: Asns = Field(default=(), description="Towards Route Servers, remove these ASNs from the path (RS8)")
     filter_route_server_routes: bool = Field(default=True, description="Send nothing back to a Route Server that was learned from it")
     neighbors: dict[Name, Neighbor] = Field(default_factory=dict, description="Settings for one neighbour, by its name")
     loopbacks: tuple[Prefix, ...] = Field(default=(), description="Networks behind the NVA")
@@ -398,10 +400,10 @@ class Limits(Declared):
     route_server_subnet: Annotated[int, Field(ge=8, le=29)] = Field(
         default=27, description="The longest prefix a RouteServerSubnet may have (RS1)"
     )
-    azure_asns: tuple[AsnRange, ...] = Field(
+    azure_asns: AsnRanges = Field(
         default=("8074", "8075", "12076", "65515", "65517-65520"), description="ASNs that Azure keeps for itself (RS5)"
     )
-    iana_asns: tuple[AsnRange, ...] = Field(
+    iana_asns: AsnRanges = Field(
         default=("23456", "64496-64511", "65535-65551"), description="ASNs that IANA reserves and Azure refuses (RS5)"
     )
 

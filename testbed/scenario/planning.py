@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from testbed.model.frr_file import find_frr_config
 from testbed.model.loader import Loaded, load_topology, read_text
 from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
@@ -16,8 +17,14 @@ from testbed.plan.types import Capabilities, Plan
 def compile_file(path: Path, lab: str | None = None) -> tuple[Loaded, Plan]:
     """Load a topology and compile it with what this machine can do. Raises InputError with all problems."""
     loaded = load_topology(path)
-    own = {name: nva.frr_config for name, nva in loaded.topology.nvas.items() if nva.frr_config is not None}
-    return loaded, _compile(loaded.topology, lab, {name: read_text(path.parent / file) for name, file in own.items()})
+    return loaded, _compile(loaded.topology, lab, own_configurations(path, loaded.topology))
+
+
+def own_configurations(path: Path, topology: Topology) -> dict[str, str]:
+    """By NVA: the text of the FRR configuration that it brings along, from beside the topology file ``path`` or its repository."""
+    directory = path.absolute().parent
+    files = {name: nva.frr_config for name, nva in topology.nvas.items() if nva.frr_config is not None}
+    return {name: read_text(find_frr_config(directory, file) or directory / file) for name, file in files.items()}
 
 
 def compile_again(topology: Topology, running: Plan) -> Plan:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from testbed.model.addresses import ROUTE_SERVER_SUBNET
 from testbed.model.design import Design, repeated
 from testbed.model.findings import Finding
-from testbed.model.topology import Nva
+from testbed.model.topology import Nva, found
 
 WELL_KNOWN = frozenset(
     (
@@ -70,28 +70,30 @@ def _reaches(design: Design, nva: Nva, vnet: str) -> bool:
     return any(home == vnet or design.connected(home, vnet) for home in homes)
 
 
-def _contains(ranges: Iterable[str], asn: int) -> bool:
-    for each in ranges:
-        first, _, last = each.partition("-")
-        if int(first) <= asn <= int(last or first):
-            return True
-    return False
+def _contains(ranges: Iterable[range], asn: int) -> bool:
+    return any(asn in each for each in ranges)
+
+
+def _ranges(declared: Iterable[str]) -> tuple[range, ...]:
+    """``65517-65520`` and the like, read once: there may be many NVAs."""
+    pairs = [each.partition("-") for each in declared]
+    return tuple(range(int(first), int(last or first) + 1) for first, _, last in pairs)
 
 
 def reserved_asns(design: Design) -> Iterator[Finding]:
     """ASNs that Azure or IANA reserves are refused where Azure refuses them (RS5)."""
-    limits = design.topology.limits
+    azure, iana = _ranges(design.topology.limits.azure_asns), _ranges(design.topology.limits.iana_asns)
     for name, nva in design.topology.nvas.items():
-        yield from _reserved(f"nvas.{name}.asn", nva.asn, limits.azure_asns, "Azure Route Server")
-        yield from _reserved(f"nvas.{name}.asn", nva.asn, limits.iana_asns, "IANA and refused by Azure Route Server")
+        yield from _reserved(f"nvas.{name}.asn", nva.asn, azure, "Azure Route Server")
+        yield from _reserved(f"nvas.{name}.asn", nva.asn, iana, "IANA and refused by Azure Route Server")
     for name, site in design.topology.sites.items():
-        yield from _reserved(f"sites.{name}.asn", site.asn, limits.azure_asns, "Azure")
+        yield from _reserved(f"sites.{name}.asn", site.asn, azure, "Azure")
     for name, gateway in design.topology.gateways.items():
         if gateway.asn != 65515:
-            yield from _reserved(f"gateways.{name}.asn", gateway.asn, (*limits.azure_asns, *limits.iana_asns), "Azure or IANA")
+            yield from _reserved(f"gateways.{name}.asn", gateway.asn, (*azure, *iana), "Azure or IANA")
 
 
-def _reserved(path: str, asn: int, ranges: Iterable[str], owner: str) -> Iterator[Finding]:
+def _reserved(path: str, asn: int, ranges: Iterable[range], owner: str) -> Iterator[Finding]:
     if _contains(ranges, asn):
         yield Finding(path, f"{asn} is reserved by {owner}", "use e.g. 65001")
 
@@ -143,7 +145,7 @@ def policies(design: Design) -> Iterator[Finding]:
             for number, community in enumerate(policy.communities):
                 if not _is_community(community):
                     place = f"{path}.neighbors.{neighbor}.communities[{number}]"
-                    yield Finding(place, f"{community!r} is no community", "write e.g. 65001:100, 65001:1:2 or no-advertise")
+                    yield Finding(place, f"{found(community)} is no community", "write e.g. 65001:100, 65001:1:2 or no-advertise")
 
 
 def _is_community(text: str) -> bool:
