@@ -46,6 +46,7 @@ def conduct(
         with _lab(loaded, lab_name, keep, stages, quiet) as (lab, warnings):
             facts |= {"lab": lab.plan.lab, "unsupported": lab.plan.unsupported, "datapath": lab.plan.capabilities.datapath}
             _warn(warnings)
+            lab.captures = folder
             steps = take(loaded.scenario, lab, _Teller(quiet))
             if not all(step.ok for step in steps):
                 facts["exit_code"] = ExitCode.EXPECTATION_FAILED

@@ -29,8 +29,11 @@ def run(
     need_root("run")
     from testbed.cli.repeating import conduct_repeatedly
     from testbed.model.scenario_file import load_scenario
+    from testbed.scenario.changes import rehearse
 
     loaded = [load_scenario(path) for path in scenarios]  # all files are checked before anything is built
+    for each in loaded:
+        rehearse(each.scenario, each.topology.topology)
     records = []
     for each in loaded:
         folder = results / f"{datetime.now():%Y%m%d-%H%M%S}-{each.scenario.name}"

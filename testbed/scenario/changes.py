@@ -21,6 +21,7 @@ from testbed.model.scenario import (
     Prepend,
     Propagation,
     RouteChange,
+    Scenario,
     SetOverride,
     Strip,
 )
@@ -31,6 +32,16 @@ def changed(topology: Topology, action: Action) -> Topology:
     """The topology after an action; the same object when the action is a fault or its healing. Raises InputError for unknown names."""
     change = _CHANGES.get(action.verb)
     return change(topology, action.detail) if change else topology
+
+
+def rehearse(scenario: Scenario, topology: Topology) -> None:
+    """Go through the changes of a scenario on paper. Raises InputError with the first that will not be possible when its turn comes."""
+    for step in scenario.steps:
+        for action in step.do:
+            try:
+                topology = changed(topology, action)
+            except InputError as error:
+                raise InputError(f"{scenario.name}, stage {step.stage!r}: {error.message}", error.hint) from None
 
 
 def _nva(topology: Topology, name: str) -> Nva:

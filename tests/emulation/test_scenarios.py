@@ -1,0 +1,49 @@
+"""The scenarios of the repository, each on a lab with real daemons: what chapter 5 of docs/azure-routing.md says must be observed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testbed.cli.conduct import conduct
+from testbed.errors import ExitCode
+from testbed.model.scenario_file import load_scenario
+
+pytestmark = pytest.mark.root
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+QUICK = {
+    "active-active",
+    "active-standby",
+    "dual-region",
+    "eight-nvas",
+    "full-mesh",
+    "no-overlay",
+    "no-overlay-udr-propagation",
+    "one-instance",
+    "overlay-65515-kept",
+    "route-limit",
+    "third-party-next-hop",
+    "three-regions",
+}
+"""What runs in CI; the others belong to the full run."""
+
+PATHS = [
+    pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.full, id=path.stem) for path in sorted(SCENARIOS.glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_scenario_shows_what_it_says(path: Path, tmp_path: Path, lab_name: str) -> None:
+    record = conduct(load_scenario(path), tmp_path, lab_name=lab_name, keep=False, prompt_on_failure=False, quiet=True)
+    failed = [
+        f"{step['stage']}: {check['expected']}: {check['reason']}"
+        for step in record["steps"]
+        for check in step["checks"]
+        if not check["ok"]
+    ]
+    failed += [f"{step['stage']}: {step['error']}" for step in record["steps"] if step["error"]]
+    assert (failed, record["error"]) == ([], "")
+    assert (record["verdict"], record["exit_code"]) == ("passed", ExitCode.OK)
+    assert all(step["checks"] for step in record["steps"])
