@@ -332,7 +332,10 @@ def test_iperf3_and_our_stream_agree_on_what_a_shaped_link_carries(line: None) -
         return stream_trial([flow(size=size)], [place("b")], rate=rate, seconds=0.5)
 
     assert trial(4000).received == pytest.approx(reference.packets_per_second, rel=0.1)
-    found = search(trial, low=1000, high=4000, loss=0.02, resolution=0.06)
+    for _ in range(5):  # what else runs on the machine makes a figure invalid: such a one is measured again
+        found = search(trial, low=1000, high=4000, loss=0.02, resolution=0.06)
+        if found.verdict.valid and not any(each.sender_fell_short for each in found.trials):
+            break
     assert found.limit == "loss"
     assert found.best is not None
     assert found.best.asked == pytest.approx(reference.packets_per_second, rel=0.1)
