@@ -15,13 +15,14 @@ LOOP_RULES = {"route_server": "RS8", "vpn": "GW1", "expressroute": "GW5"}
 
 
 class SessionState(Struct, frozen=True):
-    """A session: up or not, since when, why it ended, the negotiated hold time, and whether it has ever been up."""
+    """A session: up or not, since when, why it ended, the negotiated hold time, whether it has ever been up, and whether it is up again."""
 
     up: bool
     since: float
     reason: str = ""
     hold_time: float = 0.0
     established: bool = False
+    returned: bool = False
 
 
 class Rib(Struct, frozen=True):
@@ -140,7 +141,8 @@ class Draft:
         if known is not None and known.up:
             self.flushed.add(session)
         self._opened(session).flush()
-        self._sessions[session] = SessionState(True, self._now, "", hold_time, True)
+        returned = known is not None and (known.established or known.reason == "lost")
+        self._sessions[session] = SessionState(True, self._now, "", hold_time, True, returned)
 
     def _end(self, session: Session, reason: str) -> None:
         """Ended: its routes go (RS15). A later word on why replaces an earlier one, but for the limit that the brain itself found."""

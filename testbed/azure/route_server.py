@@ -177,8 +177,9 @@ def sessions(state: State) -> dict[Session, SessionState]:
 def instance_dead(state: State, vnet: str, instance: int) -> bool:
     """Whether a Route Server instance counts as dead, so that the NICs homed on it take the survivor's routes (chapter 7).
 
-    All its sessions are down, of which one has been up or was lost, and the other instance has one that is up. An instance with
-    which nobody has ever peered is not dead: its NICs miss the routes (RS3).
+    All its sessions are down, of which one has been up or was lost, and the other instance has one that is up. It stays dead while
+    the sessions that are up again have brought no route yet and the survivor's with the same peers have: its NICs would be without
+    routes meanwhile. An instance with which nobody has ever peered is not dead: its NICs miss the routes (RS3).
     """
     hub = state.hubs.get(vnet)
     return hub is not None and _dead(hub, instance)
@@ -249,10 +250,20 @@ def _usable(hub: HubState, session: Session) -> bool:
 
 
 def _dead(hub: HubState, instance: int) -> bool:
-    mine = [each for session, each in hub.sessions.items() if _is_route_server(hub, session) and session.instance == instance]
-    if not mine or any(each.up for each in mine) or not any(each.established or each.reason == "lost" for each in mine):
+    mine = {session: each for session, each in hub.sessions.items() if _is_route_server(hub, session) and session.instance == instance}
+    if any(each.up and not _awaited(hub, session, each) for session, each in mine.items()):
+        return False
+    if not any(each.established or each.reason == "lost" for each in mine.values()):
         return False
     return any(each.up for session, each in hub.sessions.items() if _is_route_server(hub, session) and session.instance != instance)
+
+
+def _awaited(hub: HubState, session: Session, known: SessionState) -> bool:
+    """Whether a session that is up again has yet to bring the routes that the survivor has from the same peer."""
+    if not known.returned or hub.ribs[session].routes:
+        return False
+    twin = hub.ribs.get(Session(session.server, 1 - session.instance, session.peer))
+    return twin is not None and bool(twin.routes)
 
 
 def _counting(hub: HubState, home: int) -> tuple[Session, ...]:

@@ -255,8 +255,22 @@ def test_chapter_7_homes_of_a_dead_instance_take_the_survivors_routes(reason: st
     assert changes.lost_next_hops == {}
     assert hops(state, home=0) == [("10.1.0.4", "10.1.0.5")]
     assert {c.session.instance for tier in rs.candidates(state, "hub1", 0)[ON_PREM] for c in tier} == {1}
-    state, _ = rs.step(state, up(NVA1[0]), 3.0)  # instance 0 is back and has heard nothing yet
-    assert hops(state, home=0) == []
+
+
+def test_an_instance_that_is_back_takes_over_once_it_has_heard_what_the_survivor_knows() -> None:
+    state = after(*up(*NVA1, *NVA2), *tell((*NVA1, *NVA2)), SessionDown(NVA1[0], "lost"), SessionDown(NVA2[0], "lost"))
+    state, changes = rs.step(state, up(NVA1[0]), 3.0)  # established, and nothing heard yet
+    assert rs.instance_dead(state, "hub1", 0)
+    assert hops(state, home=0) == [("10.1.0.4", "10.1.0.5")]
+    assert (changes.routes, changes.liveness) == ({}, frozenset())
+    state, _ = rs.step(state, [*up(NVA2[0]), *tell((NVA1[0], NVA2[0]))], 3.1)
+    assert not rs.instance_dead(state, "hub1", 0)
+    assert {c.session.instance for tier in rs.candidates(state, "hub1", 0)[ON_PREM] for c in tier} == {0}
+
+
+def test_an_instance_that_is_back_waits_for_nothing_that_the_survivor_does_not_have_either() -> None:
+    state = after(*up(*NVA1), SessionDown(NVA1[0], "lost"), *up(NVA1[0]))
+    assert not rs.instance_dead(state, "hub1", 0)
 
 
 def test_an_instance_lost_before_it_was_ever_heard_of_is_dead() -> None:
