@@ -36,15 +36,20 @@ def live_disagreements(lab: LiveLab, paper: Paper) -> Iterator[Disagreement]:
 
 
 def router_differences(lab: LiveLab, paper: Paper) -> Iterator[Disagreement]:
-    """The BGP table of every router: each path, which is the best, and which are used beside it."""
+    """The BGP table of every router: each path, which is the best, and which are used beside it.
+
+    A path that was not accepted is in no table; Azure's speakers keep it for show (it is the controller's to say that it is dropped).
+    """
     for node in paper.control.nodes:
         found = set(routers.bgp_table(lab.client, paper.plan, node))
-        model = {
-            TableRow(prefix, route.path.as_path, route.path.next_hop or "0.0.0.0", route.best, route.used)
-            for prefix, routes in paper.control.rib(node).items()
-            for route in routes
-            if not route.dropped
-        }
+        model: set[TableRow] = set()
+        for prefix, routes in paper.control.rib(node).items():
+            for route in routes:
+                hop = route.path.next_hop or "0.0.0.0"
+                if route.dropped:
+                    found -= {TableRow(prefix, route.path.as_path, hop, best, best) for best in (True, False)}
+                else:
+                    model.add(TableRow(prefix, route.path.as_path, hop, route.best, route.used))
         for prefix in sorted({row.prefix for row in model ^ found}):
             yield Disagreement(f"{node}'s BGP table, {prefix}", _paths(model, prefix), _paths(found, prefix))
 
