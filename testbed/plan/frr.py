@@ -127,8 +127,10 @@ def _context(own: Router, neighbors: Sequence[NeighborOf], timers: Timers, limit
 
 
 def _policy(own: Router, neighbor: NeighborOf, tags: Mapping[str, int], refused: Sequence[str]) -> dict[str, Any]:
-    """The route-maps of a neighbour: what is taken from it, and what it gets."""
+    """The route-maps of a neighbour: what is taken from it, and what it gets. On iBGP the AS path stays as it is (RFC 4271 5.1.2)."""
     exports = neighbor.exports
+    if neighbor.asn == own.asn:
+        exports = replace(exports, exclude=frozenset(), prepend=0, prepend_by_prefix={})
     by_count: dict[int, list[Prefix]] = {}
     for prefix, count in exports.prepend_by_prefix.items():
         by_count.setdefault(count, []).append(prefix)

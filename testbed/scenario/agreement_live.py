@@ -47,7 +47,7 @@ def router_differences(lab: LiveLab, paper: Paper) -> Iterator[Disagreement]:
             for route in routes:
                 hop = route.path.next_hop or "0.0.0.0"
                 if route.dropped:
-                    found -= {TableRow(prefix, route.path.as_path, hop, best, best) for best in (True, False)}
+                    found -= {TableRow(prefix, route.path.as_path, hop, *marks) for marks in ((False, False), (False, True), (True, True))}
                 else:
                     model.add(TableRow(prefix, route.path.as_path, hop, route.best, route.used))
         for prefix in sorted({row.prefix for row in model ^ found}):
