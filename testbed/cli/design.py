@@ -65,7 +65,8 @@ def schema(kind: str) -> None:
 def predict(topology: Path, nic: tuple[str, ...], as_json: bool) -> None:
     """Print the converged state on paper: what each Route Server learns and advertises, and every NIC's effective routes."""
     from testbed.azure.control_plane import converge
-    from testbed.azure.predict_json import nic_subnets, predict_json
+    from testbed.azure.predict_json import nic_subnets
+    from testbed.azure.predict_stream import json_pieces
     from testbed.model.loader import load_topology
 
     plane = converge(load_topology(topology).topology)
@@ -73,7 +74,9 @@ def predict(topology: Path, nic: tuple[str, ...], as_json: bool) -> None:
     if unknown := [label for label in nic if label not in known]:
         raise InputError(f"no NIC named {unknown[0]}", f"known: {', '.join(known)}")
     if as_json:
-        print_json(predict_json(plane, nic or None))
+        for piece in json_pieces(plane, nic or None):
+            click.echo(piece, nl=False)
+        click.echo()
         return
     from testbed.report.prediction import text
 
