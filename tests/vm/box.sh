@@ -11,7 +11,7 @@ set -euo pipefail
 box=$(readlink -f -- "$1")
 work=$(mktemp -d --tmpdir="$(dirname -- "$box")")
 root=$work/root
-trap 'umount "$root/proc" 2>/dev/null; rm -rf --one-file-system -- "$work"' EXIT
+trap 'umount "$root/proc" 2>/dev/null || true; rm -rf --one-file-system -- "$work"' EXIT
 sources=(/etc/apt/sources.list.d/debian.sources /etc/apt/sources.list)
 
 mirror() { # the first address in the sources, of either format
@@ -40,7 +40,7 @@ install_system() {
 
 configure_system() {
     local key
-    key=$(dpkg -L vagrant | grep -m1 '/keys/vagrant.pub$')
+    key=$(dpkg -L vagrant | grep '/keys/vagrant.pub$')
     as_guest useradd -m -s /bin/bash vagrant
     install -D -m 600 "$key" "$root/home/vagrant/.ssh/authorized_keys"
     as_guest chown -R vagrant:vagrant /home/vagrant/.ssh
