@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
-import socket
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from testbed import mmsg
 from testbed.measure.stamp import ETHERNET, MAGIC, PAYLOAD, SNAP, STAMP
 
 Numbers = npt.NDArray[np.int64]
 
-_IOV = np.dtype([("base", "u8"), ("length", "u8")])
-_MESSAGE = np.dtype(
-    [
-        ("name", "u8"), ("name_length", "u8"), ("iov", "u8"), ("iov_count", "u8"),
-        ("control", "u8"), ("control_length", "u8"), ("flags", "u8"), ("length", "u4"), ("pad", "u4"),
-    ]
-)  # fmt: skip
-_CONTROL = np.dtype([("length", "u8"), ("level", "i4"), ("kind", "i4"), ("seconds", "i8"), ("nanoseconds", "i8"), ("rest", "V32")])
 ARRIVAL = np.dtype([("flow", "u4"), ("sequence", "u4"), ("sent", "i8"), ("received", "i8"), ("ttl", "u1")])
 """A packet as it arrived: its stamp, the kernel's receive time (wall-clock nanoseconds), and the TTL it had left."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_TRANSIENT = {errno.EAGAIN, errno.ENOBUFS, errno.ENETDOWN, errno.ENXIO, errno.ENETUNREACH, errno.ENODEV}
 
 
 def _messages(packets: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The mmsghdr and iovec arrays that point at the rows of ``packets``."""
     count, size = packets.shape
-    iov = np.zeros(count, _IOV)
-    iov["base"] = packets.ctypes.data + np.arange(count, dtype=np.uint64) * np.uint64(size)
+    iov = np.zeros(count, mmsg.IOV)
+    iov["base"] = mmsg.addresses(packets)
     iov["length"] = size
-    messages = np.zeros(count, _MESSAGE)
-    messages["iov"] = iov.ctypes.data + np.arange(count, dtype=np.uint64) * np.uint64(_IOV.itemsize)
+    messages = np.zeros(count, mmsg.MESSAGE)
+    messages["iov"] = mmsg.addresses(iov)
     messages["iov_count"] = 1
     return messages, iov
 
@@ -66,23 +52,7 @@ class SendBatch:
         else:
             self._sequence[:count] = self._steps[:count] + first
             self._time[:count] = now
-        done = refused = 0
-        while done < count:
-            sent = _libc.sendmmsg(
-                self._descriptor,
-                ctypes.c_void_p(self._messages.ctypes.data + done * _MESSAGE.itemsize),
-                count - done,
-                socket.MSG_DONTWAIT,
-            )
-            if sent < 0:
-                if (number := ctypes.get_errno()) == errno.EINTR:
-                    continue
-                if number not in _TRANSIENT:
-                    raise OSError(number, os.strerror(number))
-                refused += 1
-                sent = 1
-            done += sent
-        return refused
+        return mmsg.send(self._descriptor, self._messages[:count])
 
 
 class ReceiveBatch:
@@ -92,24 +62,17 @@ class ReceiveBatch:
         self.capacity = capacity
         self._packets = np.zeros((capacity, SNAP), np.uint8)
         self._messages, self._iov = _messages(self._packets)
-        self._control = np.zeros(capacity, _CONTROL)
-        self._messages["control"] = self._control.ctypes.data + np.arange(capacity, dtype=np.uint64) * np.uint64(_CONTROL.itemsize)
+        self._control = np.zeros(capacity, mmsg.CONTROL)
+        self._messages["control"] = mmsg.addresses(self._control)
 
     def receive(self, descriptor: int, base: int) -> npt.NDArray[Any]:
         """The stamped packets waiting at the socket now, at most ``capacity``, as ARRIVAL records; none is an empty array.
 
         ``base`` is where the IP header begins. Raises OSError when the socket is broken.
         """
-        self._messages["control_length"] = _CONTROL.itemsize
+        self._messages["control_length"] = mmsg.CONTROL.itemsize
         self._control["seconds"] = self._control["nanoseconds"] = 0
-        count = _libc.recvmmsg(
-            descriptor, ctypes.c_void_p(self._messages.ctypes.data), self.capacity, socket.MSG_DONTWAIT | socket.MSG_TRUNC, None
-        )
-        if count < 0:
-            if (number := ctypes.get_errno()) not in (errno.EAGAIN, errno.EINTR, errno.ENETDOWN):
-                raise OSError(number, os.strerror(number))
-            count = 0
-        return self._parsed(count, base)
+        return self._parsed(mmsg.receive(descriptor, self._messages), base)
 
     def _parsed(self, count: int, base: int) -> npt.NDArray[Any]:
         arrivals = np.empty(count, ARRIVAL)
@@ -120,6 +83,6 @@ class ReceiveBatch:
                 stamps = np.ndarray((count,), STAMP, rows.data, base + PAYLOAD[protocol], (SNAP,))[wanted]
                 arrivals["flow"][wanted], arrivals["sequence"][wanted] = stamps["flow"], stamps["sequence"]
                 arrivals["sent"][wanted] = stamps["time"]
-        arrivals["received"] = self._control["seconds"][:count] * 1_000_000_000 + self._control["nanoseconds"][:count]
+        arrivals["received"] = mmsg.receive_times(self._control[:count])
         arrivals["ttl"] = rows[:, base + 8]
         return arrivals
