@@ -112,7 +112,9 @@ class PathTaken(Declared):
 
     from_: Name = Field(alias="from", description="The sender")
     to: Name = Field(description="The receiver")
-    through: tuple[Name, ...] = Field(description="The routers between them; an empty list for a direct way")
+    through: tuple[Name, ...] = Field(
+        description="The routers between them, none for a direct way; a gateway or circuit stands for any of its own"
+    )
 
 
 class Traceroute(Declared):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from testbed.azure.types import Row
 from testbed.model import scenario as declared
 from testbed.scenario.lab_view import LabView, SessionRow
+from testbed.scenario.places import called
 from testbed.scenario.verdict import Verdict, listed, path_text, pick, several
 
 
@@ -31,11 +32,7 @@ def session(lab: LabView, wanted: declared.OneSession) -> Verdict:
 
 
 def _between(row: SessionRow, ends: tuple[str, str]) -> bool:
-    def names(node: str) -> set[str]:
-        server, _, number = node.rpartition("-")
-        return {node, server} if number in ("0", "1") else {node}
-
-    one, other = map(names, row.nodes)
+    one, other = map(called, row.nodes)
     return (ends[0] in one and ends[1] in other) or (ends[0] in other and ends[1] in one)
 
 

@@ -9,6 +9,7 @@ from testbed.measure.reachability import Delivery
 from testbed.model import scenario as declared
 from testbed.plan.walk import Walk
 from testbed.scenario.lab_view import LabView
+from testbed.scenario.places import called
 from testbed.scenario.verdict import Verdict, listed, pick, several
 
 Pairs = tuple[tuple[str, str], ...]
@@ -79,7 +80,7 @@ def path(lab: LabView, wanted: declared.PathTaken) -> Verdict:
     """A marked probe takes the way wanted, and that is a way predicted."""
     journey = lab.trace(wanted.from_, wanted.to)
     expected = (wanted.from_, *wanted.through, wanted.to)
-    if journey.nodes != expected:
+    if len(journey.nodes) != len(expected) or any(name not in called(node) for name, node in zip(expected, journey.nodes, strict=True)):
         return f"expected {' → '.join(expected)}, observed {' → '.join(journey.nodes) or 'nothing'} ({journey.result})"
     if lab.unpredictable():
         return None

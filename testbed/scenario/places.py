@@ -38,7 +38,7 @@ def links_of(plan: Plan, fault: Fault) -> list[dict[str, Any]]:
 
 def _between(plan: Plan, link: tuple[str, str]) -> Iterator[Wire]:
     for wire in plan.wires:
-        one, other = map(_called, wire.nodes)
+        one, other = map(called, wire.nodes)
         if (link[0] in one and link[1] in other) or (link[1] in one and link[0] in other):
             yield wire
 
@@ -55,8 +55,8 @@ def _wires(plan: Plan, link: tuple[str, str]) -> Iterator[tuple[str, tuple[str, 
         yield "-".join(wire.nodes), (ids[wire.nodes[0]], wire.names[0])
 
 
-def _called(node: str) -> tuple[str, ...]:
-    """What a node may be called by: its name, and for an instance its gateway's or circuit's."""
+def called(node: str) -> tuple[str, ...]:
+    """What a node may be called by: its name, and for an instance that of its Route Server, gateway or circuit."""
     head, _, tail = node.rpartition("-")
     return (node, head) if tail in ("0", "1", "msee0", "msee1") else (node,)
 
