@@ -70,7 +70,7 @@ class LabView(Protocol):
         """The names of all VMs."""
 
     def nics(self) -> tuple[str, ...]:
-        """The labels of all NICs in the fabric."""
+        """The labels of all NICs in VNets."""
 
     def sessions(self) -> tuple[SessionRow, ...]:
         """All BGP sessions that the plan has, as they are now."""

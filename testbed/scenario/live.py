@@ -29,7 +29,7 @@ from testbed.model.topology import Topology
 from testbed.netns import run_in
 from testbed.plan.explain import Explanation, explain_pair
 from testbed.plan.trace import Tracer
-from testbed.plan.types import Nic, Node, Plan
+from testbed.plan.types import INTERNET, Nic, Node, Plan
 from testbed.plan.walk import Walk
 from testbed.scenario import observed, routers
 from testbed.scenario.changes import changed, degraded
@@ -78,8 +78,8 @@ class LiveLab:
         return tuple(self.topology.vms)
 
     def nics(self) -> tuple[str, ...]:
-        """The labels of all NICs in the fabric."""
-        return tuple(self._nics)
+        """The labels of all NICs in VNets."""
+        return tuple(label for label, nic in self._nics.items() if nic.vnet != INTERNET)
 
     def sessions(self) -> tuple[SessionRow, ...]:
         """All BGP sessions that the plan has, as they are now."""

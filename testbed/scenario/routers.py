@@ -6,7 +6,7 @@ from typing import Any
 
 from testbed.emulation.client import LabClient
 from testbed.errors import InputError, LabError
-from testbed.plan.types import Plan
+from testbed.plan.types import BgpPeering, Plan
 from testbed.scenario.lab_view import LearnedRow, TableRow
 from testbed.vty import show
 
@@ -20,18 +20,19 @@ def advertised(client: LabClient, plan: Plan, server: str, peer: str) -> tuple[L
             name, _, instance = peering.nodes[own].rpartition("-")
             if name == server and peering.nodes[other] == peer:
                 found = True
-                rows += _sent(client, plan, peering.nodes[own], int(instance), peering.addresses[own], peering.addresses[other])
+                rows += _sent(client, plan, peering, own, int(instance))
     if not found:
         raise InputError(f"no session of {server} with {peer}")
     return tuple(rows)
 
 
-def _sent(client: LabClient, plan: Plan, node: str, instance: int, own: str, neighbor: str) -> list[LearnedRow]:
-    """FRR shows the path before its own ASN is put in front."""
-    sent = _ask(client, plan, node, f"show bgp ipv4 unicast neighbors {neighbor} advertised-routes json").get("advertisedRoutes", {})
-    asn = plan.node(node).asn
-    first = () if asn is None else (asn,)
-    return [LearnedRow(instance, prefix, (*first, *_as_path(route.get("path", ""))), own) for prefix, route in sorted(sent.items())]
+def _sent(client: LabClient, plan: Plan, peering: BgpPeering, own: int, instance: int) -> list[LearnedRow]:
+    """FRR shows the path before its own ASN is put in front, which it is on eBGP."""
+    command = f"show bgp ipv4 unicast neighbors {peering.addresses[1 - own]} advertised-routes json"
+    sent = _ask(client, plan, peering.nodes[own], command).get("advertisedRoutes", {})
+    first = () if peering.asns[0] == peering.asns[1] else (peering.asns[own],)
+    address = peering.addresses[own]
+    return [LearnedRow(instance, prefix, (*first, *_as_path(route.get("path", ""))), address) for prefix, route in sorted(sent.items())]
 
 
 def bgp_table(client: LabClient, plan: Plan, node: str) -> tuple[TableRow, ...]:
