@@ -17,6 +17,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 topology_argument = click.argument("topology", type=click.Path(path_type=Path, dir_okay=False))
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 lab_option = click.option("--lab", help="Which lab, when several are up.")
+_datapath_option = click.option(
+    "--datapath", type=click.Choice(["auto", "netdev", "system"]), default="auto",
+    help="Open vSwitch in userspace (netdev) or in the kernel (system); the kernel's where there is one.",
+)  # fmt: skip
+_ipsec_option = click.option(
+    "--ipsec-backend", type=click.Choice(["auto", "kernel", "libipsec"]), default="auto",
+    help="ESP in the kernel or in userspace (libipsec); the kernel's where there is one.",
+)  # fmt: skip
+
+
+def choice_options(function: F) -> F:
+    """What a lab is built of, where the machine leaves the choice."""
+    return _datapath_option(_ipsec_option(function))
 
 
 def print_json(data: Any) -> None:

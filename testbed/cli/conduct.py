@@ -17,9 +17,10 @@ from testbed.errors import ExitCode, TestbedError
 from testbed.measure.amounts import amount
 from testbed.model.scenario_file import LoadedScenario
 from testbed.plan.picture import dot
+from testbed.plan.types import Choice
 from testbed.report.bundle import collect
 from testbed.report.progress import Progress
-from testbed.report.record import record, write
+from testbed.report.record import emulation, record, write
 from testbed.report.samples import save
 from testbed.scenario.building import build
 from testbed.scenario.live import LiveLab
@@ -28,8 +29,9 @@ from testbed.scenario.runner import CheckResult, StepResult, take
 
 
 def conduct(
-    loaded: LoadedScenario, folder: Path, *, lab_name: str | None, keep: bool, prompt_on_failure: bool, quiet: bool
-) -> dict[str, Any]:
+    loaded: LoadedScenario, folder: Path, *, lab_name: str | None, keep: bool, prompt_on_failure: bool, quiet: bool,
+    choice: Choice | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Run a scenario and give back its record, which is also written to ``folder``/record.json.
 
     The record's ``verdict`` is passed, failed or error; its ``exit_code`` that of the command. An interruption tears down, then goes on.
@@ -43,8 +45,8 @@ def conduct(
     stages: dict[str, float] = {}
     facts: dict[str, Any] = {"lab": lab_name or loaded.topology.topology.name, "unsupported": (), "error": "", "exit_code": ExitCode.OK}
     try:
-        with _lab(loaded, lab_name, keep, stages, quiet) as (lab, warnings):
-            facts |= {"lab": lab.plan.lab, "unsupported": lab.plan.unsupported, "datapath": lab.plan.capabilities.datapath}
+        with _lab(loaded, lab_name, keep, stages, quiet, choice) as (lab, warnings):
+            facts |= {"lab": lab.plan.lab, "unsupported": lab.plan.unsupported, "emulation": emulation(lab.plan)}
             _warn(warnings)
             lab.captures = folder
             steps = take(loaded.scenario, lab, _Teller(quiet))
@@ -90,17 +92,18 @@ def _record(
     return (
         made
         | {"description": loaded.scenario.description}
-        | {key: facts[key] for key in ("exit_code", "deaths", "datapath") if key in facts}
+        | {key: facts[key] for key in ("exit_code", "deaths") if key in facts}
+        | (facts.get("emulation") or {})
     )
 
 
 @contextmanager
 def _lab(
-    loaded: LoadedScenario, name: str | None, keep: bool, stages: dict[str, float], quiet: bool
+    loaded: LoadedScenario, name: str | None, keep: bool, stages: dict[str, float], quiet: bool, choice: Choice | None
 ) -> Iterator[tuple[LiveLab, list[str]]]:
     title = name or loaded.topology.topology.name
     with Progress(title, STAGES) as progress:
-        lab, warnings = build(Path(loaded.topology.file), progress, name)
+        lab, warnings = build(Path(loaded.topology.file), progress, name, choice)
     stages.update(progress.done)
     try:
         yield lab, warnings

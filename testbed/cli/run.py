@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from testbed.cli.common import json_option, need_root, print_json, table
+from testbed.cli.common import choice_options, json_option, need_root, print_json, table
 from testbed.errors import ExitCode
 
 
@@ -19,16 +19,18 @@ from testbed.errors import ExitCode
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, help="Run each scenario so often: median, spread and all samples.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML, too.")
 @click.option("--cli-on-error", is_flag=True, help="Open Mininet's prompt on the live lab when an expectation fails.")
+@choice_options
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), help="Where records go [results].")
 @json_option
 def run(
     scenarios: tuple[Path, ...], name: str | None, keep: bool, repeat: int, junit: Path | None, cli_on_error: bool, results: Path,
-    as_json: bool,
+    datapath: str, ipsec_backend: str, as_json: bool,
 ) -> int:  # fmt: skip
     """Run scenarios: bring the lab up, act, measure, assert, record, tear down."""
     need_root("run")
     from testbed.cli.repeating import conduct_repeatedly
     from testbed.model.scenario_file import load_scenario
+    from testbed.plan.types import Choice
     from testbed.scenario.changes import rehearse
 
     loaded = [load_scenario(path) for path in scenarios]  # all files are checked before anything is built
@@ -37,7 +39,11 @@ def run(
     records = []
     for each in loaded:
         folder = results / f"{datetime.now():%Y%m%d-%H%M%S}-{each.scenario.name}"
-        records.append(conduct_repeatedly(each, folder, repeat, quiet=as_json, lab_name=name, keep=keep, prompt_on_failure=cli_on_error))
+        made = conduct_repeatedly(
+            each, folder, repeat, quiet=as_json, lab_name=name, keep=keep, prompt_on_failure=cli_on_error,
+            choice=Choice(datapath, ipsec_backend),
+        )  # fmt: skip
+        records.append(made)
     if junit is not None:
         _write_junit(junit, records)
     if as_json:

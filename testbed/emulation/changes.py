@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from testbed import rpc
-from testbed.emulation import fabric, netns, openvswitch, ovsdb, syscalls
+from testbed.emulation import delay_lines, fabric, netns, openvswitch, ovsdb, syscalls
 from testbed.emulation.daemons import filled
 from testbed.emulation.fabric import Batch
 from testbed.emulation.lab import Lab, write_plan
@@ -59,17 +59,17 @@ def _no_link(kind: str, name: Any) -> list[tuple[str, str]]:
     raise LabError(f"there is no {kind} {name if isinstance(name, str) else ' - '.join(name)}")
 
 
-def apply(lab: Lab, new: Mapping[str, Any]) -> dict[str, Any]:
+def apply(lab: Lab, new: Mapping[str, Any], retire: Callable[[str], None]) -> dict[str, Any]:
     """Go over to another plan with the same nodes, NIC ports and bridges. ``new`` is the plan's JSON; gives back what was done.
 
     Ports and links first, then plan.json and the controller, then the BGP daemons whose configuration changed.
-    Raises LabError when the plans differ in what cannot change while the lab runs.
+    ``retire`` ends a process of the lab's own, by name. Raises LabError when the plans differ in what cannot change while the lab runs.
     """
     old, plan = lab.plan, msgspec.convert(new, Plan)
     _check_same_shape(old, plan)
     added, removed = difference(old, plan)
     lab.ledger.note(fabric.announce_peerings(added))
-    _change_ports(plan, lab, added, removed)
+    _change_ports(plan, lab, added, removed, retire)
     write_plan(plan, lab.paths)
     lab.plan = plan
     if lab.with_controller:
@@ -110,20 +110,24 @@ def _check_same_shape(old: Plan, new: Plan) -> None:
         raise LabError("only peerings and configurations can change while a lab runs", "for other nodes, NICs or VNets: `down`, then `up`")
 
 
-def _change_ports(plan: Plan, lab: Lab, added: list[PeeringLink], removed: list[PeeringLink]) -> None:
+def _change_ports(plan: Plan, lab: Lab, added: list[PeeringLink], removed: list[PeeringLink], retire: Callable[[str], None]) -> None:
     if not added and not removed:
         return
     with ovsdb.Connection(openvswitch.database_socket(lab.paths)) as connection:
         if removed:
             connection.transact(openvswitch.remove_ports(connection, [end.id for link in removed for end in link.ends]))
-        gone = [f"link delete {link.ends[0].id}" for link in removed if link.kind == "veth"]
-        fabric.run_batches([Batch("fabric", plan.fabric, ("ip", "-batch", "-"), [*gone, *fabric.peering_lines(added)])])
+        for link in removed:
+            if link in lab.plan.delay_lines():
+                retire(delay_lines.process_name(link))
+        gone = fabric.removal_lines(lab.plan, removed)
+        fabric.run_batches([Batch("fabric", plan.fabric, ("ip", "-batch", "-"), [*gone, *fabric.peering_lines(plan, added)])])
         fabric.run_batches([Batch("fabric", plan.fabric, ("tc", "-batch", "-"), fabric.shaping_lines(plan, added))])
+        lab.start_delay_lines(plan, added)
         if added:
             connection.transact(openvswitch.add_peerings(added))
 
         def check() -> str | None:
-            return openvswitch.applied(connection) or openvswitch.misplaced_port(connection, plan)
+            return openvswitch.applied(connection) or openvswitch.misplaced_port(connection, plan) or delay_lines.missing(plan)
 
         wait_until(check, what="peerings on the switches", budget=10.0, interval=0.003)
 

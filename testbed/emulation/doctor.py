@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from testbed.emulation import netns, syscalls
 from testbed.errors import MachineError
-from testbed.plan.types import Capabilities, Plan
+from testbed.plan.types import Capabilities, Choice, Plan
 
 FRR_DIR = "/usr/lib/frr"
 IPSEC_PLUGIN = Path("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so")
@@ -91,7 +91,7 @@ _PROBES: tuple[tuple[str, tuple[str, ...], str, bool], ...] = (
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look at this machine. Changes nothing: kernel features are tried in a network namespace that ends with the attempt."""
+    """Look at this machine: kernel features are tried in a network namespace that ends with the attempt, their modules stay loaded."""
     versions = _package_versions()
     return (
         *(_program(program, versions.get(program.package, "")) for program in PROGRAMS),
@@ -105,17 +105,36 @@ def examine() -> tuple[Finding, ...]:
     )
 
 
-def capabilities(findings: Iterable[Finding]) -> Capabilities:
-    """What the plan depends on. What was not tried counts as absent, but for the rate of links, which every kernel shapes."""
+def capabilities(findings: Iterable[Finding], choice: Choice | None = None) -> Capabilities:
+    """What the plan depends on, as far as ``choice`` leaves it open. Raises MachineError when a choice is not there.
+
+    What was not tried counts as absent, but for the rate of links, which every kernel shapes.
+    """
+    choice = choice or Choice()
     by_name = {finding.name: finding for finding in findings}
     able = {name for name, finding in by_name.items() if finding.ok}
     ipsec = "kernel" if "esp" in able else "libipsec" if {"tun", "libipsec"} <= able or not by_name["esp"].tried else "none"
+    _check_choice(choice, by_name)
     return Capabilities(
-        datapath="system" if "openvswitch" in able else "netdev",
-        ipsec=ipsec,
+        datapath=_chosen(choice.datapath, "system" if "openvswitch" in able else "netdev"),
+        ipsec=_chosen(choice.ipsec, ipsec),
         netem="netem" in able,
         rate="tbf" in able or not by_name["tbf"].tried,
     )
+
+
+def _chosen(choice: str, best: str) -> str:
+    return best if choice == "auto" else choice
+
+
+_NEEDS = {"datapath system": ("openvswitch",), "ipsec-backend kernel": ("esp",), "ipsec-backend libipsec": ("tun", "libipsec")}
+
+
+def _check_choice(choice: Choice, findings: Mapping[str, Finding]) -> None:
+    for wanted in (f"datapath {choice.datapath}", f"ipsec-backend {choice.ipsec}"):
+        for name in _NEEDS.get(wanted, ()):
+            if not findings[name].ok:
+                raise MachineError(f"--{wanted}: {findings[name].detail}", findings[name].remedy or "leave the option out")
 
 
 def require(plan: Plan) -> None:
@@ -184,7 +203,7 @@ def _kernel() -> list[Finding]:
 _LOSSES = {
     "tbf": "the rate of links is not limited (a kernel with CONFIG_NET_SCH_TBF does)",
     "htb": "classes of traffic cannot be told apart (a kernel with CONFIG_NET_SCH_HTB does)",
-    "netem": "delay, jitter and loss of links are left out (a kernel with CONFIG_NET_SCH_NETEM, e.g. the Vagrantfile's VM, has it)",
+    "netem": "a process delays and drops packets instead, within a millisecond up to some 10,000 packets/s (CONFIG_NET_SCH_NETEM is exact)",
     "esp": "IPsec runs in userspace, at some 300 Mb/s (a kernel with CONFIG_INET_ESP and AES-GCM is faster)",
 }
 
@@ -214,11 +233,12 @@ def _userspace_ipsec() -> Finding:
 
 
 def _kernel_datapath() -> Finding:
-    """The kernel's own switch: there, or a module that Open vSwitch loads by itself."""
+    """The kernel's own switch: there, or a module; root loads it, as the kernel itself does with those that are tried."""
     if Path("/sys/module/openvswitch").exists():
         return Finding("openvswitch", True, "the kernel's datapath is loaded")
-    if shutil.which("modprobe", path="/sbin:/usr/sbin") and _succeeds(("modprobe", "--dry-run", "--quiet", "openvswitch")):
-        return Finding("openvswitch", True, "the kernel's datapath can be loaded")
+    dry = () if os.geteuid() == 0 else ("--dry-run",)
+    if shutil.which("modprobe", path="/sbin:/usr/sbin") and _succeeds(("modprobe", "--quiet", *dry, "openvswitch")):
+        return Finding("openvswitch", True, "the kernel's datapath can be loaded" if dry else "the kernel's datapath has been loaded")
     return Finding("openvswitch", False, "no kernel datapath", "the userspace datapath is used: slower, otherwise the same")
 
 

@@ -16,7 +16,7 @@ from testbed.emulation.ledger import Entry
 from testbed.emulation.paths import LabPaths
 from testbed.emulation.shaping import shape
 from testbed.errors import LabError
-from testbed.plan.types import Node, PeeringLink, Plan, Wire
+from testbed.plan.types import Node, PeeringEnd, PeeringLink, Plan, Wire
 
 MTU = 1500
 _EVERYWHERE = {
@@ -69,20 +69,34 @@ def create_links(plan: Plan) -> None:
     ]
     lines += [_wire(ids, wire) for wire in plan.wires]
     lines += [f"link set {nic.id} up alias {_alias(nic.label)}" for nic in plan.nics()]
-    lines += peering_lines(plan.peerings)
+    lines += peering_lines(plan, plan.peerings)
     run_batches([Batch("fabric", plan.fabric, ("ip", "-batch", "-"), lines)])
     run_batches([Batch("fabric", plan.fabric, ("tc", "-batch", "-"), shaping_lines(plan, plan.peerings))])
 
 
-def peering_lines(links: Iterable[PeeringLink]) -> list[str]:
-    """Lines for ``ip -batch`` that make the veths of peerings across regions."""
+def peering_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[str]:
+    """Lines for ``ip -batch`` that make the veths of peerings across regions: one, or two with a delay line between them."""
+    delayed = plan.delay_lines()
     lines = []
     for link in links:
         if link.kind == "veth":
             first, second = link.ends
-            lines.append(f"link add {first.id} mtu {MTU} type veth peer name {second.id} mtu {MTU}")
+            pairs = [(end.id, inner_end(end)) for end in link.ends] if link in delayed else [(first.id, second.id)]
+            lines += [f"link add {outer} mtu {MTU} type veth peer name {inner} mtu {MTU}" for outer, inner in pairs]
+            lines += [f"link set {inner} up" for _, inner in pairs]
             lines += [f"link set {end.id} up alias {_alias(f'{end.bridge}->{end.peer_vnet}')}" for end in link.ends]
     return lines
+
+
+def inner_end(end: PeeringEnd) -> str:
+    """The device on the delay line's side of one end of a link."""
+    return f"{end.id}d"
+
+
+def removal_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[str]:
+    """Lines for ``ip -batch`` that remove the veths of peerings; ``plan`` is the one they were made by."""
+    delayed = plan.delay_lines()
+    return [f"link delete {end.id}" for link in links if link.kind == "veth" for end in (link.ends if link in delayed else link.ends[:1])]
 
 
 def shaping_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[str]:
@@ -164,7 +178,7 @@ def _settle(plan: Plan, node: Node, wires: Sequence[str]) -> None:
     with netns.inside(node.id):
         if missing := netns.write_sysctls(_of_interfaces(node.sysctls)):
             raise LabError(f"{node.name}: there is no sysctl {next(iter(missing))}", "the kernel lacks a feature that the plan needs")
-        if plan.capabilities.datapath == "netdev":
+        if plan.capabilities.datapath == "netdev" or plan.delay_lines():  # both forward packets as they are, unfinished sums and all
             for name in [*(nic.name for nic in node.nics), *wires]:
                 syscalls.transmit_checksums_in_software(name)
 

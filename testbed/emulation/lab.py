@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 import testbed
-from testbed.emulation import fabric, ledger, netns, openvswitch, ovsdb, readiness
+from testbed.emulation import delay_lines, fabric, ledger, netns, openvswitch, ovsdb, readiness
 from testbed.emulation.daemons import LAB, Launcher, Running, Startup, check_configurations
 from testbed.emulation.paths import LabPaths, namespaces
 from testbed.emulation.processes import last_lines
 from testbed.errors import LabError
-from testbed.plan.types import Plan
+from testbed.plan.types import PeeringLink, Plan
 from testbed.wait import Check, wait_until
 
 STAGES = ("network", "daemons", "tunnels", "sessions", "routes")
 BUDGETS = {"network": 20.0, "daemons": 20.0, "tunnels": 20.0, "sessions": 30.0, "routes": 30.0}
 """Seconds, generous for a busy machine: they bound a failure, they do not delay a success."""
+
+_OWN_CODE = {"PYTHONPATH": str(Path(testbed.__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
 
 Told = Callable[[str, float], None]
 """Hears of a stage's end: its name and the seconds since the build began."""
@@ -107,6 +109,7 @@ class Lab:
             network.create_namespaces()
         self._start_database()
         network.create_links()
+        self.start_delay_lines(self.plan, self.plan.peerings)
         self._start_switch()
         fabric.write_files(self.plan, self.paths)
         network.configure_hosts()
@@ -122,8 +125,7 @@ class Lab:
     def start_controller(self) -> None:
         """Start the controller in the fabric namespace; the switches are connected once it listens."""
         argv = (sys.executable, "-P", "-m", "testbed.controller", "--lab-dir", str(self.paths.dir))
-        home = {"PYTHONPATH": str(Path(testbed.__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
-        self._start(("controller", argv, home))
+        self._start(("controller", argv, _OWN_CODE))
 
     def _start_database(self) -> None:
         fabric.run_batches([fabric.Batch("Open vSwitch", self.plan.fabric, openvswitch.database_argv(self.paths), [""])])
@@ -141,6 +143,12 @@ class Lab:
     def start_switch_daemon(self) -> None:
         """Start ovs-vswitchd on the database as it is."""
         self._start(("ovs-vswitchd", openvswitch.switch_argv(self.paths), openvswitch.environment(self.paths)))
+
+    def start_delay_lines(self, plan: Plan, links: Iterable[PeeringLink]) -> None:
+        """Start the delay lines of those of the plan's links that have one."""
+        for link in links:
+            if link in plan.delay_lines():
+                self._start((delay_lines.process_name(link), delay_lines.argv(link), _OWN_CODE))
 
     def start_database(self) -> None:
         """Start ovsdb-server on the file that is there."""
@@ -165,9 +173,9 @@ class Lab:
         try:
             with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
                 reason = openvswitch.applied(connection) or openvswitch.misplaced_port(connection, self.plan)
+                return reason or delay_lines.missing(self.plan)
         except LabError as error:  # if it died, the next look at the processes says so with its last words
             return error.message
-        return reason
 
     def _wait(self, stage: str, check: Check) -> None:
         """Poll the check; meanwhile daemons go on starting, the controller is connected, and a death is an error at once."""

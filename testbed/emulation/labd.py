@@ -111,7 +111,10 @@ class Service:
 
     def change_plan(self, parameters: dict[str, Any]) -> Any:
         """Go over to another plan of the same nodes and bridges (``plan``: its JSON); tells the controller."""
-        return changes.apply(self.lab, parameters["plan"])
+        try:
+            return changes.apply(self.lab, parameters["plan"], self.supervisor.retire)
+        finally:
+            self.supervisor.watch_all()
 
     def status(self, parameters: dict[str, Any]) -> Any:
         """Everything labd knows: state, stages with their times, nodes with their daemons, deaths, what is not emulated."""

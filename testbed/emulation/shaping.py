@@ -8,7 +8,7 @@ _FULL_FRAME = 1514
 def shape(device: str, *, rate: float | None, delay: float = 0.0, jitter: float = 0.0, loss: float = 0.0, netem: bool = False) -> list[str]:
     """The lines that shape what leaves by ``device``: bit/s, seconds, seconds, percent.
 
-    Without netem in the kernel only the rate is shaped; the planner has listed the rest under ``unsupported``.
+    Without netem in the kernel only the rate is shaped; a delay line does the rest.
     """
     lines = []
     parent = "root"

@@ -8,9 +8,11 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
+from testbed.emulation import delay_lines
 from testbed.emulation.daemons import LAB, Running, Startup, find, launch
 from testbed.emulation.lab import Lab
 from testbed.emulation.processes import Identity, end, last_lines, send_signal
@@ -91,6 +93,13 @@ class Supervisor:
         end([running.identity], number=number)
         wait_until(lambda: None if running.identity in self._buried else "not noticed yet", what=f"end of {running.name}", budget=5.0)
 
+    def retire(self, daemon: str) -> None:
+        """End a process of the lab's own that the lab does not need any more, if it runs; it is forgotten."""
+        running = self.lab.running.pop(f"{LAB}.{daemon}", None)
+        if running is not None and running.ended() is None:
+            self.expected.add(running.name)
+            end([running.identity])
+
     def start(self, node: str, daemon: str) -> None:
         """Start a process that is not running, and wait until it is ready."""
         running = self.lab.running.get(f"{node}.{daemon}")
@@ -115,6 +124,8 @@ class Supervisor:
             "ovs-vswitchd": self.lab.start_switch_daemon,
             "ovsdb-server": self.lab.start_database,
         }
+        for link in self.lab.plan.delay_lines():
+            starts[delay_lines.process_name(link)] = partial(self.lab.start_delay_lines, self.lab.plan, [link])
         if daemon not in starts:
             raise LabError(f"the lab has no process {daemon}", f"it has: {', '.join(starts)}")
         starts[daemon]()

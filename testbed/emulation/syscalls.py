@@ -52,7 +52,7 @@ def become_subreaper() -> None:
 
 
 def transmit_checksums_in_software(interface: str) -> None:
-    """``ethtool -K INTERFACE tx off`` in the current namespace: or the userspace datapath forwards unfinished sums."""
+    """``ethtool -K INTERFACE tx off`` in the current namespace: or what forwards in userspace forwards unfinished sums."""
     value = array.array("B", struct.pack("=II", _ETHTOOL_STXCSUM, 0))
     request = struct.pack("16sP16x", interface.encode(), value.buffer_info()[0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:

@@ -137,10 +137,6 @@ def _declared_link(topology: Topology, regions: tuple[str, str]) -> tuple[str, L
 def _shaped(ends: tuple[PeeringEnd, PeeringEnd], key: str, link: Link, capabilities: Capabilities) -> tuple[PeeringLink, list[str]]:
     """The link as it can be built here, and in words what is left out."""
     lacks = []
-    if not capabilities.netem:
-        asked = {"delay": link.delay, "jitter": link.jitter, "loss": link.loss}
-        lacks += [f"links.{key}.{name}: this kernel has no netem; the link is built without it" for name, value in asked.items() if value]
-        link = link.model_copy(update={"delay": 0.0, "jitter": 0.0, "loss": 0.0})
     if link.rate is not None and not capabilities.rate:
         lacks.append(f"links.{key}.rate: this kernel cannot shape a link; it is built without a limit")
         link = link.model_copy(update={"rate": None})

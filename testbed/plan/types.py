@@ -20,8 +20,15 @@ class Capabilities(Struct, frozen=True):
 
     datapath: str = "netdev"  # or "system", the kernel's
     ipsec: str = "libipsec"  # or "kernel", "none"
-    netem: bool = False
+    netem: bool = False  # or a process of the lab's delays and drops packets
     rate: bool = True
+
+
+class Choice(Struct, frozen=True):
+    """What the user wants used of what the machine can do; ``auto``: the best there is."""
+
+    datapath: str = "auto"  # or "netdev", "system"
+    ipsec: str = "auto"  # or "kernel", "libipsec"
 
 
 class Nic(Struct, frozen=True):
@@ -82,6 +89,11 @@ class PeeringLink(Struct, frozen=True):
     jitter: float = 0.0
     loss: float = 0.0
     rate: float | None = None
+
+    @property
+    def impaired(self) -> bool:
+        """Whether packets are delayed or lost on it."""
+        return bool(self.delay or self.jitter or self.loss)
 
 
 class Daemon(Struct, frozen=True):
@@ -188,6 +200,10 @@ class Plan(Struct, frozen=True):
     def node(self, name: str) -> Node:
         """The node of that name. Raises KeyError."""
         return {node.name: node for node in self.nodes}[name]
+
+    def delay_lines(self) -> tuple[PeeringLink, ...]:
+        """The links whose delay, jitter and loss a process of the lab emulates, because the kernel cannot."""
+        return () if self.capabilities.netem else tuple(link for link in self.peerings if link.impaired)
 
     def nics(self) -> tuple[Nic, ...]:
         """All NICs plugged into the fabric."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from testbed import __version__
 from testbed.errors import InputError
+from testbed.plan.types import Plan
 from testbed.scenario.runner import StepResult
 
 FORMAT = 2
@@ -33,6 +34,17 @@ def machine() -> dict[str, Any]:
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load": os.getloadavg(),
         "versions": {name: _first_line(argv) for name, argv in _VERSIONS.items()},
+    }
+
+
+def emulation(plan: Plan) -> dict[str, str | None]:
+    """What the fabric was made of: Open vSwitch's datapath, who encrypts, who delays and drops packets; None: nobody had to."""
+    encrypted = any(tunnel.type == "ipsec" for tunnel in plan.tunnels)
+    impaired = any(link.impaired for link in plan.peerings)
+    return {
+        "datapath": plan.capabilities.datapath,
+        "ipsec_backend": plan.capabilities.ipsec if encrypted else None,
+        "delay": ("delay line" if plan.delay_lines() else "netem") if impaired else None,
     }
 
 

@@ -9,6 +9,7 @@ from testbed import rpc
 from testbed.emulation import client
 from testbed.emulation.lab import Told
 from testbed.emulation.paths import LabPaths
+from testbed.plan.types import Choice
 from testbed.scenario.convergence import AsPredicted, differences, expected_injection, injection
 from testbed.scenario.live import LiveLab
 from testbed.scenario.planning import compile_again, compile_file
@@ -25,12 +26,12 @@ class _Pending:
         return rpc.call(self._paths.controller_socket, method, target, parameters, timeout)
 
 
-def build(path: Path, told: Told, name: str | None = None) -> tuple[LiveLab, list[str]]:
-    """Bring a lab up; give back the lab and warnings in words. ``told`` hears of each stage's end.
+def build(path: Path, told: Told, name: str | None = None, choice: Choice | None = None) -> tuple[LiveLab, list[str]]:
+    """Bring a lab up; give back the lab and warnings in words. ``told`` hears of each stage's end, ``choice`` is what it is built of.
 
     Raises InputError, MachineError, LabError or NotReady; then nothing of the lab is left.
     """
-    loaded, plan = compile_file(path, name)
+    loaded, plan = compile_file(path, name, choice)
     found = client.up(plan, told, converged=AsPredicted(loaded.topology, _Pending(plan.lab)))
     lab = LiveLab(found, loaded.topology, compile_again)
     lab.save()

@@ -11,13 +11,13 @@ from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.frr import OWN_FILE
 from testbed.plan.templates import load_templates
-from testbed.plan.types import Capabilities, Plan
+from testbed.plan.types import Capabilities, Choice, Plan
 
 
-def compile_file(path: Path, lab: str | None = None) -> tuple[Loaded, Plan]:
-    """Load a topology and compile it with what this machine can do. Raises InputError with all problems."""
+def compile_file(path: Path, lab: str | None = None, choice: Choice | None = None) -> tuple[Loaded, Plan]:
+    """Load a topology and compile it with what this machine can do. Raises InputError with all problems, MachineError for the choice."""
     loaded = load_topology(path)
-    return loaded, _compile(loaded.topology, lab, own_configurations(path, loaded.topology))
+    return loaded, _compile(loaded.topology, lab, own_configurations(path, loaded.topology), _able(choice))
 
 
 def own_configurations(path: Path, topology: Topology) -> dict[str, str]:
@@ -33,8 +33,12 @@ def compile_again(topology: Topology, running: Plan) -> Plan:
     return _compile(topology, running.lab, own, running.capabilities)
 
 
-def _compile(topology: Topology, lab: str | None, own: Mapping[str, str], able: Capabilities | None = None) -> Plan:
+def _able(choice: Choice | None) -> Capabilities:
     from testbed.emulation.doctor import capabilities, examine
 
+    return capabilities(examine(), choice)
+
+
+def _compile(topology: Topology, lab: str | None, own: Mapping[str, str], able: Capabilities) -> Plan:
     templates = load_templates() | {f"user/{name}": text for name, text in own.items()}
-    return compile_plan(topology, lab=lab, templates=templates, capabilities=able or capabilities(examine()))
+    return compile_plan(topology, lab=lab, templates=templates, capabilities=able)

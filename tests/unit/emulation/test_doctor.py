@@ -8,7 +8,8 @@ import pytest
 
 from testbed.emulation import doctor
 from testbed.emulation.doctor import Finding, capabilities
-from testbed.plan.types import Capabilities
+from testbed.errors import MachineError
+from testbed.plan.types import Capabilities, Choice
 
 NAMES = ("esp", "tun", "libipsec", "openvswitch", "netem", "tbf")
 
@@ -28,6 +29,23 @@ def findings(*able: str, tried: bool = True) -> list[Finding]:
 )
 def test_capabilities_follow_the_findings(able: tuple[str, ...], expected: Capabilities) -> None:
     assert capabilities(findings(*able)) == expected
+
+
+ABLE = ("tun", "libipsec", "esp", "tbf", "netem", "openvswitch")
+
+
+def test_a_choice_overrides_the_best_there_is() -> None:
+    assert capabilities(findings(*ABLE), Choice("netdev", "libipsec")) == Capabilities("netdev", "libipsec", netem=True, rate=True)
+    assert capabilities(findings(*ABLE), Choice("system", "kernel")) == Capabilities("system", "kernel", netem=True, rate=True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [(Choice("system"), "--datapath system: not here"), (Choice("netdev", "kernel"), "--ipsec-backend kernel: not here")],
+)
+def test_a_choice_that_is_not_there_is_refused_with_the_reason(choice: Choice, words: str) -> None:
+    with pytest.raises(MachineError, match=words):
+        capabilities([Finding(name, False, "not here") for name in NAMES], choice)
 
 
 def test_what_was_not_tried_is_taken_as_on_a_plain_machine() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from testbed.emulation import changes, fabric, openvswitch
+from testbed.emulation import changes, delay_lines, fabric, openvswitch
 from testbed.emulation.shaping import shape
 from testbed.errors import LabError
 from testbed.plan.types import Bridge, Capabilities, Nic, Node, PeeringEnd, PeeringLink, Plan, TunnelPlan, Wire
@@ -97,7 +97,19 @@ def test_a_peering_in_a_region_is_a_pair_of_patch_ports() -> None:
     assert rows["interface_t0p30"]["type"] == "patch"
     assert rows["interface_t0p30"]["options"] == ["map", [["peer", "t0p31"]]]
     assert "qos" not in rows["port_t0p30"]
-    assert fabric.peering_lines([link(30, "patch")]) == []
+    assert fabric.peering_lines(PLAN, [link(30, "patch")]) == []
+
+
+def test_a_delayed_link_has_a_delay_line_between_two_veths_where_the_kernel_has_no_netem() -> None:
+    delayed = link(20, "veth", delay=0.04, loss=0.5)
+    plan = msgspec.structs.replace(PLAN, peerings=(delayed,))
+    made = [line.split()[2] for line in fabric.peering_lines(plan, [delayed]) if line.startswith("link add")]
+    assert made == ["t0p20", "t0p21"]
+    assert fabric.removal_lines(plan, [delayed]) == ["link delete t0p20", "link delete t0p21"]
+    assert delay_lines.argv(delayed)[-5:] == ("t0p20d", "t0p21d", "0.04", "0.0", "0.5")
+    with_netem = msgspec.structs.replace(plan, capabilities=Capabilities(netem=True))
+    assert with_netem.delay_lines() == ()
+    assert fabric.removal_lines(with_netem, [delayed]) == ["link delete t0p20"]
 
 
 def test_the_controller_is_tried_by_every_bridge() -> None:

@@ -110,12 +110,17 @@ def test_sessions(plan: Plan) -> None:
 
 
 def test_what_the_machine_cannot_do_is_said_and_not_built(plan: Plan) -> None:
-    assert plan.unsupported == ("links.region1-region2.delay: this kernel has no netem; the link is built without it",)
+    assert plan.unsupported == ()
     hubs = next(link for link in plan.peerings if link.kind == "veth")
-    assert (hubs.delay, hubs.rate) == (0.0, 1e9)
-    able = designs.compiled(designs.overlay(), capabilities=Capabilities(netem=True))
-    assert able.unsupported == ()
-    assert next(link for link in able.peerings if link.kind == "veth").delay == 0.04
+    assert (hubs.delay, hubs.rate) == (0.04, 1e9)
+    unable = designs.compiled(designs.overlay(), capabilities=Capabilities(rate=False))
+    assert unable.unsupported == ("links.region1-region2.rate: this kernel cannot shape a link; it is built without a limit",)
+    assert next(link for link in unable.peerings if link.kind == "veth").rate is None
+
+
+def test_delay_is_the_kernels_work_where_it_can_and_a_process_elsewhere(plan: Plan) -> None:
+    assert [link.delay for link in plan.delay_lines()] == [0.04]
+    assert designs.compiled(designs.overlay(), capabilities=Capabilities(netem=True)).delay_lines() == ()
 
 
 def test_a_peering_added_later_renumbers_nothing() -> None:
