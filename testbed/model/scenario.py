@@ -41,6 +41,7 @@ from testbed.model.scenario_expectations import (
     OnlyOnLink,
     PathTaken,
     Refused,
+    RoundTrip,
     Sessions,
     Spread,
     TableEntry,
@@ -54,8 +55,8 @@ __all__ = [
     "Action", "Advertised", "Agreement", "Announce", "BranchToBranch", "Capture", "Delivered", "EffectiveRoute", "Expectation",
     "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "Mtu", "NeighborChange", "NotDelivered",
     "NothingInClear", "OneSession",
-    "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "Rekey", "RouteChange",
-    "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Tcp", "Throughput", "Traceroute", "Untouched",
+    "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "Rekey",
+    "RoundTrip", "RouteChange", "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Tcp", "Throughput", "Traceroute", "Untouched",
     "action_of", "fault_action",
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from testbed.model.scenario_actions import OneOf
-from testbed.model.topology import Address, Asn, Declared, Name, Prefix
+from testbed.model.topology import Address, Asn, Declared, Name, Prefix, Seconds
 
 
 def _several(value: Any) -> Any:
@@ -126,6 +126,15 @@ class Traceroute(Declared):
     repeats: Address | None = Field(default=None, description="The address that answers at least three times: a loop")
 
 
+class RoundTrip(Declared):
+    """An echo between every pair of these VMs takes at least and at most that long, there and back: the fastest of five counts."""
+
+    from_: Names = Field(alias="from", description=_FROM)
+    to: Names = Field(description=_TO)
+    above: Seconds = Field(default=0.0, description="At least that long")
+    below: Seconds | None = Field(default=None, description="At most that long")
+
+
 class Spread(Declared):
     """Flows between two VMs, told apart by their ports, are spread over routers: each sees some, together they see all (RS10)."""
 
@@ -217,6 +226,7 @@ class Expectation(OneOf):
     dropped: NotDelivered | None = Field(default=None, description="Packets vanish")
     path: PathTaken | None = Field(default=None, description="The way that a packet takes")
     traceroute: Traceroute | None = Field(default=None, description="What a traceroute shows")
+    round_trip: RoundTrip | None = Field(default=None, description="How long an echo takes")
     spread: Spread | None = Field(default=None, description="Flows are spread over several routers")
     only_on_link: OnlyOnLink | None = Field(default=None, description="What a link carries")
     nothing_in_clear: NothingInClear | None = Field(default=None, description="What nobody can read on a link")

@@ -39,6 +39,7 @@ _CHECKS: dict[str, Callable[[LabView, Any], Verdict]] = {
     "dropped": packets.fails("dropped"),
     "path": packets.path,
     "traceroute": packets.traceroute,
+    "round_trip": packets.round_trip,
     "spread": packets.spread,
     "only_on_link": wires.only_on_link,
     "nothing_in_clear": wires.nothing_in_clear,
@@ -85,6 +86,11 @@ def _traceroute(detail: declared.Traceroute) -> str:
     return f"traceroute {detail.from_} → {detail.to}: {shown}"
 
 
+def _round_trip(detail: declared.RoundTrip) -> str:
+    most = f" and at most {1000 * detail.below:g}" if detail.below is not None else ""
+    return f"round trip {_names(detail.from_)} ↔ {_names(detail.to)}: at least {1000 * detail.above:g}{most} ms"
+
+
 def _explained(detail: declared.Explained) -> str:
     where = f" at {detail.at}" if detail.at else ""
     why = f", because of {detail.because}" if detail.because else ""
@@ -114,6 +120,7 @@ _DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
     "dropped": lambda d: f"dropped: {_pairs(d)}",
     "path": lambda d: f"path: {' → '.join((d.from_, *d.through, d.to))}, as predicted",
     "traceroute": _traceroute,
+    "round_trip": _round_trip,
     "spread": lambda d: f"{d.flows} flows {d.from_} ↔ {d.to} over {_names(d.over)}{', not symmetric' if d.asymmetric else ''}",
     "only_on_link": lambda d: f"between {d.link[0]} and {d.link[1]} only {', '.join(d.kinds)}",
     "nothing_in_clear": _nothing_in_clear,

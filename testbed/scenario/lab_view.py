@@ -117,6 +117,9 @@ class LabView(Protocol):
     def hops(self, source: str, target: str) -> tuple[str | None, ...]:
         """The addresses that a traceroute shows."""
 
+    def round_trip(self, source: str, target: str) -> tuple[float, ...]:
+        """The seconds that echoes took, there and back; none for those that were lost."""
+
     def spread(self, source: str, target: str, flows: int) -> tuple[FlowPath, ...]:
         """The NVAs that each of several flows passes, there and back."""
 

@@ -20,6 +20,7 @@ from testbed.measure.journey import Journey
 from testbed.measure.packets import Header, headers
 from testbed.measure.reachability import MAGIC, Delivery, Endpoint, probe_pairs
 from testbed.measure.recorder import Recorder
+from testbed.measure.round_trip import round_trip
 from testbed.measure.sizes import Fit, Transfer, fit, transfer
 from testbed.measure.spread import FlowPath, spread
 from testbed.measure.tracing import trace
@@ -159,6 +160,10 @@ class LiveLab:
         """The addresses that a traceroute shows."""
         known = target in self._nics or any(node.name == target for node in self.plan.nodes)
         return hops(self._endpoint(source), self._endpoint(target) if known else Endpoint(target, "", target))
+
+    def round_trip(self, source: str, target: str) -> tuple[float, ...]:
+        """The seconds that echoes took."""
+        return round_trip(self._endpoint(source), self._endpoint(target))
 
     def spread(self, source: str, target: str, flows: int) -> tuple[FlowPath, ...]:
         """The NVAs that each of several flows passes, there and back."""

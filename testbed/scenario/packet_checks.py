@@ -101,6 +101,18 @@ def traceroute(lab: LabView, wanted: declared.Traceroute) -> Verdict:
     return None
 
 
+def round_trip(lab: LabView, wanted: declared.RoundTrip) -> Verdict:
+    """The fastest of several echoes between each pair takes as long as wanted."""
+    reasons = []
+    for source, target in pairs_of(lab, wanted.from_, wanted.to, both_ways=False):
+        found = lab.round_trip(source, target)
+        if not found:
+            reasons.append(f"{source} → {target}: no answer")
+        elif min(found) < wanted.above or (wanted.below is not None and min(found) > wanted.below):
+            reasons.append(f"{source} → {target}: {1000 * min(found):.1f} ms")
+    return several(reasons)
+
+
 def spread(lab: LabView, wanted: declared.Spread) -> Verdict:
     """Flows pass all the routers wanted and no other, none is lost, and some come back another way if that is wanted."""
     flows = lab.spread(wanted.from_, wanted.to, wanted.flows)

@@ -90,6 +90,9 @@ class FakeLab:
     def explained(self, source: str, target: str) -> Explanation:
         return Explanation(Direction(self.predicted_walks(source, target), ("RS8: rs1 dropped it",)), None)
 
+    def round_trip(self, source: str, target: str) -> tuple[float, ...]:
+        return (0.085, 0.081)
+
     def hops(self, source: str, target: str) -> tuple[str | None, ...]:
         return self.shown
 
@@ -254,6 +257,9 @@ LOOPED = LearnedRow(0, "10.21.0.0/16", (65001, 65515), "10.1.0.4", "RS8: 65515 i
         (FakeLab(shown=("10.1.0.4", None)), {"traceroute": {"from": "vm11", "to": "vm21", "repeats": "10.1.0.4"}}, "observed 10.1.0.4 *"),
         (FakeLab(shown=("10.1.0.4",)), {"traceroute": {"from": "vm11", "to": "vm21", "hops": ["10.1.0.4"]}}, None),
         (FakeLab(shown=()), {"traceroute": {"from": "vm11", "to": "vm21", "hops": ["10.1.0.4"]}}, "observed nothing"),
+        (FakeLab(), {"round_trip": {"from": "vm11", "to": "vm21", "above": "80ms", "below": "90ms"}}, None),
+        (FakeLab(), {"round_trip": {"from": "vm11", "to": "vm21", "above": "82ms"}}, "vm11 → vm21: 81.0 ms"),
+        (FakeLab(), {"round_trip": {"from": "vm11", "to": "vm21", "below": "80ms"}}, "vm11 → vm21: 81.0 ms"),
         (FakeLab(flows=SPREAD), {"spread": SPREAD_OVER}, None),
         (FakeLab(flows=SPREAD), {"spread": SPREAD_OVER | {"asymmetric": True}}, None),
         (FakeLab(flows=SPREAD[:1]), {"spread": SPREAD_OVER}, "no flow through nva1b of 1 (nva1 1)"),
