@@ -53,11 +53,10 @@ from testbed.model.topology import Declared, Name, Seconds
 
 __all__ = [
     "Action", "Advertised", "Agreement", "Announce", "BranchToBranch", "Capture", "Delivered", "EffectiveRoute", "Expectation",
-    "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "Mtu", "NeighborChange", "NotDelivered",
-    "NothingInClear", "OneSession",
-    "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "Rekey",
-    "RoundTrip", "RouteChange", "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Tcp", "Throughput", "Traceroute", "Untouched",
-    "action_of", "fault_action",
+    "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "Mtu", "NeighborChange", "NotDelivered", "NothingInClear",
+    "OneSession", "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "Rekey",
+    "RoundTrip", "RouteChange", "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Tcp", "Throughput",
+    "Traceroute", "Untouched", "action_of", "fault_action",
 ]  # fmt: skip
 
 
