@@ -62,6 +62,7 @@ class Decoder:
         self._speaker = speaker
         self._sessions = {address: Session(speaker.server, speaker.instance, peer) for address, peer in peers.items()}
         self._buffer = bytearray()
+        self.messages = 0
         self._unreported = set(self._sessions.values())
         self.up: set[Session] = set()
 
@@ -69,6 +70,11 @@ class Decoder:
     def synced(self) -> bool:
         """Whether all that was there when BMP connected has been reported."""
         return not self._unreported
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether no message has come yet, or one has begun and is not complete."""
+        return not self.messages or bool(self._buffer)
 
     def feed(self, data: bytes) -> list[Report]:
         """Reports of all messages that are complete now. Raises BmpError when the bytes are not BMP."""
@@ -87,6 +93,7 @@ class Decoder:
                 return
             message = bytes(self._buffer[:length])
             del self._buffer[:length]
+            self.messages += 1
             yield message
 
     def _reports(self, message: bytes) -> list[Report]:

@@ -24,6 +24,9 @@ LOG = logging.getLogger("stations")
 PORT = 1790
 NAMESPACE_BUDGET = 60.0
 """Seconds until the absence of a speaker's namespace is worth a line in the log; the wait goes on."""
+PATIENCE = 5.0
+"""Seconds within which a message that has begun must be complete, the first of all counted from the connection on: bgpd sends it at once.
+Whoever else connects must not keep bgpd out by saying nothing."""
 _CHUNK = 1 << 18
 
 
@@ -60,6 +63,28 @@ class Explained(Struct, frozen=True, tag=True):
 
 
 Notice = Reported | Connected | Disconnected | Explained
+
+
+class _Patience:
+    """Ends the wait for a message that does not come to an end, however its bytes are spread."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._messages = 0
+        self._end: float | None = time.monotonic() + PATIENCE
+        connection.settimeout(PATIENCE)
+
+    def after(self, decoder: Decoder) -> None:
+        """How long the next bytes may take. Raises TimeoutError when the message under way has had its time."""
+        now = time.monotonic()
+        if not decoder.incomplete:
+            self._end = None
+        elif self._end is None or decoder.messages > self._messages:
+            self._end = now + PATIENCE
+        elif now >= self._end:
+            raise TimeoutError
+        self._messages = decoder.messages
+        self._connection.settimeout(None if self._end is None else self._end - now)
 
 
 class Station:
@@ -142,14 +167,18 @@ class Station:
         self._send(Connected(self.speaker, time.monotonic()))
         reason = "bgpd closed the BMP connection"
         try:
+            patience = _Patience(connection)
             while data := connection.recv(_CHUNK):
                 at = time.monotonic()
                 reports = decoder.feed(data)
                 self._send(Reported(self.speaker, tuple(reports), decoder.synced, at))
                 self._explain(reports)
+                patience.after(decoder)
         except BmpError as error:
             reason = str(error)
             LOG.error("%s: %s", self._name, reason)
+        except TimeoutError:
+            reason = f"BMP message not complete after {PATIENCE:g} s"
         except OSError as error:
             reason = f"BMP connection: {error.strerror or error}"
         self._send(Disconnected(self.speaker, tuple(sorted(decoder.up)), reason, time.monotonic()))
