@@ -48,6 +48,7 @@ from testbed.model.scenario_expectations import (
     Tcp,
     Traceroute,
     Untouched,
+    expectation_of,
 )
 from testbed.model.topology import Declared, Name, Seconds
 
@@ -56,7 +57,7 @@ __all__ = [
     "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "Mtu", "NeighborChange", "NotDelivered", "NothingInClear",
     "OneSession", "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "Rekey",
     "RoundTrip", "RouteChange", "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Tcp", "Throughput",
-    "Traceroute", "Untouched", "action_of", "fault_action",
+    "Traceroute", "Untouched", "action_of", "expectation_of", "fault_action",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -191,10 +191,19 @@ def fault_action(verb: Literal["fail", "heal"], **fault: Any) -> Action:
 
 def action_of(verb: str, detail: dict[str, Any], hint: str = "") -> Action:
     """An action from plain values, as the file has them. Raises InputError when they do not fit."""
+    return from_plain(Action, verb, detail, hint)
+
+
+Entry = TypeVar("Entry", bound=OneOf)
+
+
+def from_plain(kind: type[Entry], verb: str, detail: dict[str, Any], hint: str = "") -> Entry:
+    """An entry of which one key is given, from plain values. Raises InputError when they do not fit."""
     try:
-        return Action.model_validate({verb: detail})
+        return kind.model_validate({verb: detail})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        message = first["msg"].removeprefix("Value error, ")
+        unknown = first["type"] == "extra_forbidden"
+        where = ".".join(str(part) for part in first["loc"][0 if unknown else 1 :])
+        message = "no such key" if unknown else first["msg"].removeprefix("Value error, ")
         raise InputError(f"{where}: {message}" if where else message, hint) from None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from testbed.model.scenario_actions import OneOf
+from testbed.model.scenario_actions import OneOf, from_plain
 from testbed.model.topology import Address, Asn, Declared, Name, Prefix, Seconds
 
 
@@ -235,3 +235,8 @@ class Expectation(OneOf):
     untouched: Untouched | None = Field(default=None, description="NVAs that traffic bypasses")
     explained: Explained | None = Field(default=None, description="What the explanation on paper says")
     agreement: Agreement | None = Field(default=None, description="Prediction, controller and switches agree")
+
+
+def expectation_of(verb: str, detail: dict[str, Any]) -> Expectation:
+    """An expectation from plain values, as the file has them. Raises InputError when they do not fit."""
+    return from_plain(Expectation, verb, detail)
