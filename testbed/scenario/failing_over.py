@@ -152,7 +152,7 @@ def report(seen: Observation) -> Measured:
         title=told.title,
         verdict=verdict,
         figures=figures,
-        held=tuple(_held(wanted, told, outages, doubt, seen)),
+        held=tuple(_held(wanted, told, doubt, seen)),
         data=_data(seen, outages, line),
         samples=_samples(result),
     )
@@ -222,7 +222,7 @@ def _named(flow: Flow) -> str:
     return f"{flow.source} → {flow.target} (port {flow.source_port})"
 
 
-def _held(wanted: Failover, told: Measured, outages: Mapping[int, Outage], doubt: float, seen: Observation) -> Iterable[Held]:
+def _held(wanted: Failover, told: Measured, doubt: float, seen: Observation) -> Iterable[Held]:
     bounds = (
         ("outage", wanted.outage_below, "outage below", doubt),
         ("detected", wanted.detected_below, "detected within", 0.0),
@@ -234,13 +234,16 @@ def _held(wanted: Failover, told: Measured, outages: Mapping[int, Outage], doubt
         if bound is not None:
             yield at_most(f"{text} {bound:g}{' s' if name not in ('lost', 'duplicated') else ''}", told.figure(name), bound, slack)
     if wanted.recovers is not None:
-        yield _recovery(wanted.recovers, seen.result.flows, outages)
+        yield _recovery(wanted.recovers, seen.result)
     if wanted.through is not None:
         yield _passage(wanted.through, seen)
 
 
-def _recovery(expected: bool, flows: Sequence[Flow], outages: Mapping[int, Outage]) -> Held:
-    still = [_named(flow) for flow in flows if not outages[flow.number].recovered]
+def _recovery(expected: bool, result: StreamResult) -> Held:
+    """Whether each flow got anything through in the last moments."""
+    flows = result.flows
+    ends = {flow: float(result.sent[flow.number][-1]) * 1e-9 for flow in flows}
+    still = [_named(flow) for flow, end in ends.items() if not share(result.at(flow.target, flow.number), end - _AFTER, end + 1.0)]
     if expected:
         return Held("every flow gets through in the end", not still, f"still lost: {', '.join(still[:4])}" if still else "")
     return Held("no flow gets through in the end", len(still) == len(flows), f"{len(flows) - len(still)} flows do")

@@ -125,6 +125,8 @@ class LiveLab:
         own = [name for name, nva in self.topology.nvas.items() if nva.frr_config is not None]
         if own:
             return f"the configuration of {', '.join(own)} is the user's own"
+        if any(fault.controller for fault in self._faults):
+            return "the controller does not run, so that nobody can say what it programmed"
         return "" if degraded(self.topology, self._faults) is not None else "a fault whose effects are not predicted"
 
     def switch_differences(self) -> tuple[str, ...]:
