@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from testbed.measure.amounts import amount
@@ -50,9 +51,10 @@ def _collected(records: Sequence[Record], place: Any) -> dict[Key, list[tuple[in
 def _all(record: Record) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     if repeats := record.get("repeats"):
         for entry in repeats["summaries"]:
-            if entry["median"] is not None:
-                kind = record["steps"][entry["step"]]["measurements"][entry["measurement"]]["kind"]
-                yield entry["stage"], kind, {"name": entry["name"], "measured": entry["median"], "unit": entry["unit"], "valid": True}
+            kind = record["steps"][entry["step"]]["measurements"][entry["measurement"]]["kind"]
+            valid = entry["median"] is not None
+            middle = entry["median"] if valid else median(sample["measured"] for sample in entry["samples"])
+            yield entry["stage"], kind, {"name": entry["name"], "measured": middle, "unit": entry["unit"], "valid": valid}
         return
     for step in record["steps"]:
         for measured in step.get("measurements", ()):

@@ -139,10 +139,14 @@ def _losses(data: Data) -> Markup:
     end = min(data["end"], last * 1.25 + data["bin"])
     begin = max(data["begin"], -_BEFORE * end)
     rows = []
-    for flow in data["flows"]:
+    losing = [flow for flow in data["flows"] if flow["lost"]]
+    others = len(data["flows"]) - len(losing)
+    for flow in losing:
         lost = [(at, gone / sent) for at, sent, gone in flow["loss"]]
         rows.append((_flow(flow), lost, f"{flow['lost']:,} lost|of {flow['sent']:,}"))
-    return join((tag("h3", "Loss over time"), plots.lanes(rows, begin, end, data["bin"], "stimulus")))
+    chart = plots.lanes(rows, begin, end, data["bin"], "stimulus") if rows else None
+    note = "No packet was lost." if not rows else f"{others} flows lost nothing." if others else None
+    return join((tag("h3", "Loss over time"), chart, tag("p", note, class_="soft") if note else None))
 
 
 def _flow(flow: Data) -> str:

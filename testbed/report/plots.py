@@ -21,7 +21,7 @@ def bars(rows: Sequence[Row], colours: Sequence[int] = ()) -> Markup:
     drawn = []
     for number, (label, value, text) in enumerate(rows):
         colour = colours[number] if colours else 3
-        bar = tag("i", class_=f"c{colour % _COLOURS}", style=_span(0.0, value / top))
+        bar = tag("i", class_=f"c{colour % _COLOURS}", style=_span(0.0, value / top)) if value else None
         drawn.append(_row(label, tag("div", bar, class_="track"), text))
     return tag("div", drawn, class_="rows")
 

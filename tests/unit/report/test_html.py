@@ -114,6 +114,16 @@ def test_a_failover_that_nobody_noticed() -> None:
     assert "Nobody noticed anything" in page([record(step(measured))])
 
 
+def test_flows_that_lost_nothing_take_no_room() -> None:
+    measured = failover()
+    measured["data"]["flows"].append(measured["data"]["flows"][0] | {"lost": 0, "loss": [], "windows": []})
+    text = page([record(step(measured))])
+    assert text.count('class="lane"') == 1
+    assert "1 flows lost nothing." in text
+    measured["data"]["flows"][:1] = []
+    assert "No packet was lost." in page([record(step(measured))])
+
+
 def test_a_record_of_the_first_format_is_still_drawn() -> None:
     old = record(step(), format=1)
     for key in ("picture", "description", "seconds"):

@@ -21,8 +21,8 @@ def lefts(markup: str) -> list[float]:
 
 
 def test_bars_share_one_scale_from_zero() -> None:
-    assert widths(plots.bars([("a", 5.0, "5"), ("b", 10.0, "10"), ("c", 0.0, "0")])) == [50.0, 100.0, 0.0]
-    assert widths(plots.bars([("a", 0.0, "none")])) == [0.0]
+    assert widths(plots.bars([("a", 5.0, "5"), ("b", 10.0, "10"), ("c", 0.0, "0")])) == [50.0, 100.0]
+    assert widths(plots.bars([("a", 0.0, "none")])) == []
 
 
 def test_a_waterfall_goes_on_where_the_last_step_ended() -> None:

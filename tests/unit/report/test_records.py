@@ -82,6 +82,13 @@ def test_a_repeated_run_is_compared_by_its_median() -> None:
     assert [value for _, value, _, _ in found["process death", "failover", "outage"]] == [0.2, 0.1]
 
 
+def test_a_repeated_run_without_a_valid_figure_is_compared_as_invalid() -> None:
+    repeats = {"count": 2, "summaries": summaries(outages((0.1, False), (0.3, False)))}
+    repeated = record(step(failover())) | {"repeats": repeats}
+    found = figures([repeated, record(step(failover()))])
+    assert [(value, valid) for _, value, _, valid in found["process death", "failover", "outage"]] == [(0.2, False), (0.1, True)]
+
+
 def test_junit_has_a_case_a_check_and_says_what_failed_and_what_is_invalid() -> None:
     broken = record(step(failover("disturbed"), ok=False), error="the lab\x00 fell over", verdict="error")
     broken["steps"].append(step(stage="later") | {"error": "cannot do that"})
