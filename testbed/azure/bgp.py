@@ -165,7 +165,8 @@ def decide(candidates: Sequence[Candidate], maximum_paths: int = 1, relax: bool 
     """The best route and those that share the load with it, by FRR's decision process.
 
     Weight, local preference, own routes, AS path length, origin, MED (between routes of one neighbouring AS), eBGP before iBGP;
-    what is equal up to here may be used together (with ``relax`` whatever the AS paths hold); then router id and peer address.
+    what is equal up to here may be used together (with ``relax`` whatever the AS paths hold), each next hop once; then router id and
+    peer address.
     """
     if len(candidates) < 2:
         return tuple(candidates)
@@ -175,6 +176,8 @@ def decide(candidates: Sequence[Candidate], maximum_paths: int = 1, relax: bool 
     tied = sorted((c for c in tied if _is_ibgp(c) == nearest), key=_tie_break)
     if not relax:
         tied = [c for c in tied if c.route.as_path == tied[0].route.as_path]
+    apart = {c.route.next_hop: c for c in reversed(tied)}  # of those with one next hop the first: more would be no other way
+    tied = [c for c in tied if apart[c.route.next_hop] is c]
     return tuple(tied[: maximum_paths if tied[0].flow else 1])
 
 

@@ -110,7 +110,7 @@ def route_text(wanted: declared.EffectiveRoute) -> str:
 
 
 def agreement(lab: LabView, wanted: declared.Agreement) -> Verdict:
-    """Three ways: effective routes predicted and as the controller has them, and the real switches' flows against the prediction."""
+    """Every way: BGP tables of all routers, effective routes as the controller has them, flows of the real switches, as predicted."""
     if why := lab.unpredictable():
         return f"nothing to compare with: {why}"
     reasons: list[str] = []
@@ -118,7 +118,7 @@ def agreement(lab: LabView, wanted: declared.Agreement) -> Verdict:
         observed, predicted = set(map(_whole, lab.effective(nic))), set(map(_whole, lab.predicted_effective(nic)))
         reasons += [f"{nic}: predicted and not observed: {row}" for row in sorted(predicted - observed)]
         reasons += [f"{nic}: observed and not predicted: {row}" for row in sorted(observed - predicted)]
-    return several(reasons or lab.switch_differences())
+    return several(reasons or [*lab.table_differences(), *lab.switch_differences()])
 
 
 def _whole(row: Row) -> str:

@@ -99,6 +99,9 @@ class LabView(Protocol):
     def switch_differences(self) -> tuple[str, ...]:
         """How the flows and groups of the real switches differ from what the prediction says."""
 
+    def table_differences(self) -> tuple[str, ...]:
+        """How the BGP tables of the routers differ from what the prediction says."""
+
     def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
         """The walks of a packet over the plan, one for each choice of equal paths."""
 

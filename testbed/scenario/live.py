@@ -38,6 +38,7 @@ from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
 from testbed.scenario.measured import Measured
 from testbed.scenario.places import Places, links_of, places_of
 from testbed.scenario.switch_agreement import expected_tables, switch_differences
+from testbed.scenario.table_agreement import table_differences
 from testbed.scenario.tunnels import rekey
 from testbed.vty import Vty
 
@@ -133,6 +134,11 @@ class LiveLab:
         """How the flows and groups of the real switches differ from what the prediction says."""
         found = switch_state.dump(self.client.paths, self.plan.bridges)
         return switch_differences(self.plan, expected_tables(self.plan, self.predicted), found)
+
+    def table_differences(self) -> tuple[str, ...]:
+        """How the BGP tables of the routers differ from what the prediction says."""
+        routers_there = [node for node in self.predicted.nodes if node not in self.predicted.unmodelled]
+        return table_differences(self.predicted, {node: self.bgp_table(node) for node in routers_there})
 
     def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
         """The walks of a packet over the plan, one for each choice of equal paths."""

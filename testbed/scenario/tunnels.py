@@ -13,8 +13,8 @@ from testbed.wait import wait_until
 
 BUDGET = 5.0
 """Seconds within which both ends should use the new keys."""
-_SPI = re.compile(r"\bspi-in=([0-9a-f]+)")
-_COOKIE = re.compile(r"\binitiator-spi=([0-9a-f]+)")
+_SPI = re.compile(r"\bstate=INSTALLED\b[^{}]*\bspi-in=([0-9a-f]+)")  # an old one is kept for a while, as DELETED
+_COOKIE = re.compile(r"\bstate=ESTABLISHED\b[^{}]*\binitiator-spi=([0-9a-f]+)")
 
 
 def rekey(client: LabClient, plan: Plan, name: str) -> None:
@@ -44,7 +44,8 @@ def _numbers(client: LabClient, plan: Plan, node: str, connection: str, kind: re
 
 def _swanctl(client: LabClient, plan: Plan, node: str, *words: str) -> str:
     folder = client.paths.node(plan.node(node))
-    done = enter.run(plan, client.paths, node, (SWANCTL, *words, "--uri", f"unix://{folder}/charon.vici"))
+    own = f"STRONGSWAN_CONF={folder}/strongswan.conf"  # the system's own names plugins that are not there
+    done = enter.run(plan, client.paths, node, ("/usr/bin/env", own, SWANCTL, *words, "--uri", f"unix://{folder}/charon.vici"))
     if done.returncode != 0:
         raise LabError(f"{node}: swanctl {' '.join(words)} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
