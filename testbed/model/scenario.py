@@ -29,6 +29,7 @@ from testbed.model.scenario_actions import (
 from testbed.model.scenario_expectations import (
     Advertised,
     Agreement,
+    ComesBack,
     Delivered,
     EffectiveRoute,
     Expectation,
@@ -53,7 +54,7 @@ from testbed.model.scenario_expectations import (
 from testbed.model.topology import Declared, Name, Seconds
 
 __all__ = [
-    "Action", "Advertised", "Agreement", "Announce", "BranchToBranch", "Capture", "Delivered", "EffectiveRoute", "Expectation",
+    "Action", "Advertised", "Agreement", "Announce", "BranchToBranch", "Capture", "ComesBack", "Delivered", "EffectiveRoute", "Expectation",
     "Explained", "Failover", "Fault", "Learned", "Loop", "Measurement", "Mtu", "NeighborChange", "NotDelivered", "NothingInClear",
     "OneSession", "OnlyOnLink", "PathTaken", "PeerChange", "PeeringChange", "Preference", "Prepend", "Propagation", "Refused", "Rekey",
     "RoundTrip", "RouteChange", "Scenario", "Sessions", "SetOverride", "Spread", "Step", "Strip", "TableEntry", "Tcp", "Throughput",

@@ -169,6 +169,13 @@ class NothingInClear(Declared):
     delivered: bool = Field(default=True, description="`false`: and none of them gets through either: the tunnel fails closed")
 
 
+class ComesBack(Declared):
+    """Packets that a node sends come back to it by the fabric: a routing loop of one (E6)."""
+
+    node: Name = Field(description="The node")
+    kinds: tuple[str, ...] = Field(min_length=1, description="The kinds, each of which must be seen: `udp/4500`")
+
+
 class Mtu(Declared):
     """The largest packet between two VMs: it arrives whole; one byte more that must not be fragmented is refused."""
 
@@ -230,6 +237,7 @@ class Expectation(OneOf):
     spread: Spread | None = Field(default=None, description="Flows are spread over several routers")
     only_on_link: OnlyOnLink | None = Field(default=None, description="What a link carries")
     nothing_in_clear: NothingInClear | None = Field(default=None, description="What nobody can read on a link")
+    comes_back: ComesBack | None = Field(default=None, description="A node's own packets come back to it")
     mtu: Mtu | None = Field(default=None, description="The largest packet, and who refuses a larger one")
     tcp: Tcp | None = Field(default=None, description="A TCP connection and its segment size")
     untouched: Untouched | None = Field(default=None, description="NVAs that traffic bypasses")

@@ -135,6 +135,9 @@ class LabView(Protocol):
     def readable_on_link(self, link: tuple[str, str], pairs: Sequence[tuple[str, str]], meanwhile: Callable[[], object]) -> tuple[int, int]:
         """How many frames on a link show a packet of these pairs or of an IPsec tunnel's inside while a function runs; and of how many."""
 
+    def coming_back(self, node: str, kinds: Sequence[str]) -> tuple[Header, ...]:
+        """The packets that come in at a node's NICs with its own address as source, within a second or until all kinds were seen."""
+
     def fit(self, source: str, target: str, size: int) -> Fit:
         """What becomes of a packet of that many bytes that must not be fragmented."""
 

@@ -41,6 +41,7 @@ from testbed.scenario.switch_agreement import expected_tables, switch_difference
 from testbed.scenario.table_agreement import table_differences
 from testbed.scenario.tunnels import rekey
 from testbed.vty import Vty
+from testbed.wait import poll
 
 _TOPOLOGY = "topology.json"
 Compile = Callable[[Topology, Plan], Plan]
@@ -199,6 +200,19 @@ class LiveLab:
         with Recorder(places_of(self.plan, link)) as recorder:
             meanwhile()
         return sum(any(mark in frame.data for mark in marks) for frame in recorder.frames), len(recorder.frames)
+
+    def coming_back(self, node: str, kinds: Sequence[str]) -> tuple[Header, ...]:
+        """The packets that come in at a node's NICs with its own address as source, within a second or until all kinds were seen."""
+        found = self._node(node)
+        own = {nic.ip for nic in found.nics}
+
+        def seen() -> list[Header]:
+            layers = [headers(frame)[:1] for frame in tuple(recorder.frames) if not frame.outgoing]
+            return [outer for (outer,) in filter(None, layers) if outer.source in own]
+
+        with Recorder({nic.label: (found.id, nic.name) for nic in found.nics}) as recorder:
+            poll(lambda: None if {each.carries for each in seen()} >= set(kinds) else "not yet", budget=1.0, interval=0.05)
+        return tuple(seen())
 
     def fit(self, source: str, target: str, size: int) -> Fit:
         """What becomes of a packet of that many bytes that must not be fragmented."""

@@ -47,6 +47,12 @@ def nothing_in_clear(lab: LabView, wanted: declared.NothingInClear) -> Verdict:
     return several(wrong)
 
 
+def comes_back(lab: LabView, wanted: declared.ComesBack) -> Verdict:
+    """Packets of every kind wanted come back to the node that sent them."""
+    found = Counter(packet.carries for packet in lab.coming_back(wanted.node, wanted.kinds))
+    return several([f"no packet of {kind} came back to {wanted.node}" for kind in wanted.kinds if not found[kind]])
+
+
 def mtu(lab: LabView, wanted: declared.Mtu) -> Verdict:
     """A packet of that size arrives, one byte more is refused with that size named."""
     whole, larger = (lab.fit(wanted.from_, wanted.to, size) for size in (wanted.bytes, wanted.bytes + 1))

@@ -92,6 +92,12 @@ class TestDecide:
         assert decide([two, one], 1) == (one,)
         assert decide([two, one], 8, relax=False) == (one,)
 
+    def test_two_paths_with_one_next_hop_are_one_way(self) -> None:
+        one, same, other = heard(9, (9,), 1), heard(8, (8,), 2), heard(7, (7,), 3)
+        same = same._replace(route=same.route._replace(next_hop=one.route.next_hop))
+        assert decide([other, same, one], 8) == (one, other)
+        assert decide([other, same, one], 2) == (one, other)
+
     def test_own_route_is_used_alone(self) -> None:
         own = Candidate(Route(), None, WEIGHT_OF_LOCAL_ROUTES)
         assert decide([heard(9, (9,)), own], 8) == (own,)

@@ -14,6 +14,7 @@ from testbed.errors import LabError
 from testbed.measure.journey import Journey
 from testbed.measure.packets import Header
 from testbed.measure.reachability import Delivery
+from testbed.measure.sizes import Fit, Transfer
 from testbed.measure.spread import FlowPath
 from testbed.model.scenario import Action, Expectation, Scenario
 from testbed.plan.explain import Direction, Explanation
@@ -49,6 +50,9 @@ class FakeLab:
     switches: tuple[str, ...] = ()
     unmodelled: str = ""
     link: tuple[tuple[Header, ...], ...] = (VXLAN,)
+    tables: tuple[str, ...] = ()
+    readable: int = 0
+    largest: int = 1350
     acted: list[Action] = field(default_factory=list)
 
     def vms(self) -> tuple[str, ...]:
@@ -122,10 +126,30 @@ class FakeLab:
         meanwhile()
         return self.link
 
+    def table_differences(self) -> tuple[str, ...]:
+        return self.tables
+
+    def readable_on_link(self, link: tuple[str, str], pairs: Sequence[tuple[str, str]], meanwhile: Callable[[], object]) -> tuple[int, int]:
+        meanwhile()
+        return self.readable, len(self.link)
+
+    def coming_back(self, node: str, kinds: Sequence[str]) -> tuple[Header, ...]:
+        return tuple(packet[0] for packet in self.link)
+
+    def fit(self, source: str, target: str, size: int) -> Fit:
+        return Fit(size, size <= self.largest, *(() if size <= self.largest else ("10.1.0.4", self.largest)))
+
+    def transfer(self, source: str, target: str, amount: int) -> Transfer:
+        return Transfer(amount, 1310, 1460)
+
     def act(self, action: Action) -> None:
         if action.verb == "fail":
             raise LabError("no such node")
         self.acted.append(action)
+
+
+FRAGMENT = Header("10.1.0.4", "10.2.0.4", 64, "fragment")
+ON_LINK: dict[str, Any] = {"link": ["hub1", "hub2"], "from": "vm11", "to": "vm21"}
 
 
 def verdict(lab: FakeLab, expectation: dict[str, Any]) -> str | None:
@@ -228,6 +252,28 @@ LOOPED = LearnedRow(0, "10.21.0.0/16", (65001, 65515), "10.1.0.4", "RS8: 65515 i
             "no packet of udp/4789 was seen",
         ),
         (FakeLab(), {"agreement": {}}, None),
+        (FakeLab(tables=("onprem: predicted and not in its BGP table: 10.1.0.0/16",)), {"agreement": {}}, "onprem: predicted and not in"),
+        (FakeLab(), {"only_on_link": ON_LINK | {"kinds": ["udp/4789"], "beside": ["tcp/179"], "bytes": 1350}}, None),
+        (FakeLab(link=((FRAGMENT,), VXLAN)), {"only_on_link": ON_LINK | {"kinds": ["udp/4789"]}}, "1 packets of fragment"),
+        (FakeLab(largest=1300), {"only_on_link": ON_LINK | {"kinds": ["udp/4789"], "bytes": 1350}}, "1350 bytes are refused by 10.1.0.4"),
+        (FakeLab(), {"nothing_in_clear": ON_LINK}, None),
+        (FakeLab(readable=1), {"nothing_in_clear": ON_LINK}, "1 of 1 frames show a packet of theirs in clear"),
+        (FakeLab(link=()), {"nothing_in_clear": ON_LINK}, "they went another way"),
+        (FakeLab(), {"nothing_in_clear": ON_LINK | {"delivered": False}}, "vm11 → vm21: delivered, expected lost"),
+        (FakeLab(deliveries=lambda a, b: Delivery(a, b, False)), {"nothing_in_clear": ON_LINK | {"delivered": False}}, None),
+        (FakeLab(), {"comes_back": {"node": "nva1", "kinds": ["udp/4789"]}}, None),
+        (FakeLab(link=()), {"comes_back": {"node": "nva1", "kinds": ["udp/4500"]}}, "no packet of udp/4500 came back to nva1"),
+        (FakeLab(), {"mtu": {"from": "vm11", "to": "vm21", "bytes": 1350, "refused_by": "10.1.0.4"}}, None),
+        (
+            FakeLab(),
+            {"mtu": {"from": "vm11", "to": "vm21", "bytes": 1350, "refused_by": "10.2.0.4"}},
+            "to be refused by 10.2.0.4, naming 1350",
+        ),
+        (FakeLab(), {"mtu": {"from": "vm11", "to": "vm21", "bytes": 1400}}, "expected 1400 bytes to arrive: 1400 bytes are refused"),
+        (FakeLab(largest=1450), {"mtu": {"from": "vm11", "to": "vm21", "bytes": 1350}}, "naming 1350: 1351 bytes arrive"),
+        (FakeLab(), {"tcp": {"from": "vm11", "to": "vm21"}}, None),
+        (FakeLab(), {"tcp": {"from": "vm11", "to": "vm21", "mss": 1310}}, "vm11 is told 1460, expected 1310"),
+        (FakeLab((UP,)), {"session": {"between": ["rs1", "nva1"]}}, None),
         (FakeLab(switches=("switch of hub1 lacks a flow",)), {"agreement": {}}, "switch of hub1 lacks a flow"),
         (FakeLab(unmodelled="the configuration of nva1 is the user's own"), {"agreement": {}}, "nothing to compare with"),
         (FakeLab(verdict="dropped"), {"delivered": {"from": "vm11", "to": "vm21"}}, "but the walk over the plan: dropped vm11 →"),
