@@ -29,6 +29,12 @@ ENDED_HERE = "local"
 
 _HEADER = 6
 _TYPE, _FLAGS = 5, 7
+_BGP = 48  # where a route monitoring message holds its BGP message
+_UPDATE = _BGP + 19
+_OPENS = _BGP + 20  # where a peer-up message holds the two OPENs
+_EXTENDED = 0x10
+_MANDATORY = frozenset((bgp.BGP_ATTR_TYPE_ORIGIN, bgp.BGP_ATTR_TYPE_AS_PATH, bgp.BGP_ATTR_TYPE_NEXT_HOP))
+_READ = _MANDATORY | {bgp.BGP_ATTR_TYPE_COMMUNITIES}
 _POST_POLICY, _ADJ_RIB_OUT = 0x40, 0x10
 _WELL_KNOWN = {0xFFFFFF01: "no-export", 0xFFFFFF02: "no-advertise", 0xFFFFFF03: "local-AS", 0xFFFFFF04: "no-peer", 0xFFFF029A: "blackhole"}
 _ORIGINS = ("igp", "egp", "incomplete")
@@ -102,7 +108,7 @@ class Decoder:
         if translate is None or (message[_TYPE] == bmp.BMP_MSG_ROUTE_MONITORING and _other_view(message)):
             return []
         try:
-            parsed, _ = bmp.BMPMessage.parser(message)
+            parsed, _ = bmp.BMPMessage.parser(_ESSENCES.get(message[_TYPE], bytes)(message))
             session = self._sessions.get(parsed.peer_address)
             return translate(self, session, parsed) if session else []
         except Exception as error:  # os-ken raises whatever its parsers trip over
@@ -129,6 +135,8 @@ class Decoder:
         if session not in self.up:  # what FRR still has queued of a session that ended
             return []
         withdrawn: list[Report] = [Withdrawn(session, _prefix(route)) for route in update.withdrawn_routes]
+        if not {attribute.type for attribute in update.path_attributes} >= _MANDATORY:
+            return [*withdrawn, *(Withdrawn(session, _prefix(route)) for route in update.nlri)]
         return [*withdrawn, *(Announced(session, path) for path in _paths(update, self._own_asn(message)))]
 
     def _own_asn(self, message: Any) -> int | None:
@@ -140,6 +148,43 @@ _TRANSLATORS: dict[int, Callable[[Decoder, Session, Any], list[Report]]] = {
     bmp.BMP_MSG_PEER_UP_NOTIFICATION: Decoder._peer_up,
     bmp.BMP_MSG_PEER_DOWN_NOTIFICATION: Decoder._peer_down,
     bmp.BMP_MSG_ROUTE_MONITORING: Decoder._routes,
+}
+
+
+def _essence(message: bytes) -> bytes:
+    """A route monitoring message with those attributes alone that are read here: a peer chooses the others, and what is in them."""
+    start = _UPDATE + 2 + int.from_bytes(message[_UPDATE : _UPDATE + 2], "big")
+    at, end = start + 2, start + 2 + int.from_bytes(message[start : start + 2], "big")
+    kept = b""
+    while at < end:
+        head = 4 if message[at] & _EXTENDED else 3
+        after = at + head + int.from_bytes(message[at + 2 : at + head], "big")
+        if message[at + 1] in _READ:
+            kept += message[at:after]
+        at = after
+    if not at == end <= len(message):
+        raise ValueError("attributes of other lengths than they say")
+    cut = end - start - 2 - len(kept)
+    lengths = (len(message) - cut, len(message) - _BGP - cut)
+    bmp_head = message[:1] + lengths[0].to_bytes(4, "big") + message[5:_BGP]
+    bgp_head = message[_BGP : _BGP + 16] + lengths[1].to_bytes(2, "big") + message[_BGP + 18 : start]
+    return bmp_head + bgp_head + len(kept).to_bytes(2, "big") + kept + message[end:]
+
+
+def _bare_opens(message: bytes) -> bytes:
+    """A peer-up message whose two OPENs have no optional parameters: a peer chooses these, too."""
+    received = _OPENS + int.from_bytes(message[_OPENS + 16 : _OPENS + 18], "big")
+    bare = b"".join(
+        message[at : at + 16] + (29).to_bytes(2, "big") + message[at + 18 : at + 28] + b"\0" for at in (_OPENS, received)
+    )  # 29 bytes: an OPEN's header and its fixed fields
+    if received + 29 > len(message):
+        raise ValueError("OPENs of other lengths than they say")
+    return message[:1] + (_OPENS + len(bare)).to_bytes(4, "big") + message[5:_OPENS] + bare
+
+
+_ESSENCES: dict[int, Callable[[bytes], bytes]] = {
+    bmp.BMP_MSG_ROUTE_MONITORING: _essence,
+    bmp.BMP_MSG_PEER_UP_NOTIFICATION: _bare_opens,
 }
 
 

@@ -114,6 +114,50 @@ def test_four_octet_numbers_that_look_like_two_octet_paths(numbers: list[int]) -
     assert report.path.as_path == tuple(numbers[1:] if numbers[0] == 65515 else numbers)
 
 
+def with_attributes(message: bytes, *more: bytes, without: int = 0) -> bytes:
+    """A route monitoring message with further attributes as they come, or without one."""
+    decoded, _ = bmp.BMPMessage.parser(message)
+    update = decoded.bgp_update
+    kept = [attribute.serialize() for attribute in update.path_attributes if attribute.type != without]
+    attributes = b"".join(map(bytes, [*kept, *more]))
+    body = b"\0\0" + len(attributes).to_bytes(2, "big") + attributes + b"".join(bytes(route.serialize()) for route in update.nlri)
+    whole = b"\xff" * 16 + (19 + len(body)).to_bytes(2, "big") + b"\x02" + body
+    return message[:1] + (48 + len(whole)).to_bytes(4, "big") + message[5:48] + whole
+
+
+@pytest.mark.parametrize("optional", [b"\x02\x06\x40\xff\0\1\0\1", b"\x02\xff", b"\xff" * 40, b"\x02\x02\x04\x00", b"\x02\x04\x02\x02xx"])
+def test_what_a_peer_says_it_can_is_not_looked_into(optional: bytes) -> None:
+    message = up()
+    assert len(message) == 68 + 2 * 29, "two OPENs without parameters"
+    received = message[-29:-13] + (29 + len(optional)).to_bytes(2, "big") + message[-11:-1] + bytes([len(optional)]) + optional
+    whole = message[:1] + (len(message) + len(optional)).to_bytes(4, "big") + message[5:-29] + received
+    assert Decoder(RS, PEERS).feed(whole) == [SessionUp(NVA, 3.0)]
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_a_path_without_a_mandatory_attribute_is_withdrawn(missing: int) -> None:
+    decoder = Decoder(RS, PEERS)
+    decoder.feed(up())
+    assert decoder.feed(with_attributes(routes([[65515, 65001]]), without=missing)) == [Withdrawn(NVA, "10.50.0.0/16")]
+
+
+@pytest.mark.parametrize("code", [5, 7, 9, 14, 16, 17, 22, 23, 26, 32, 40, 128, 200])
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\xff" * 200, b"\0" * 300])
+def test_attributes_that_nobody_asked_for_are_not_looked_into(code: int, content: bytes) -> None:
+    decoder = Decoder(RS, PEERS)
+    decoder.feed(up())
+    junk = bytes([0xD0, code]) + len(content).to_bytes(2, "big") + content
+    assert decoder.feed(with_attributes(routes([[65515, 65001]]), junk)) == decoder.feed(routes([[65515, 65001]]))
+
+
+@pytest.mark.parametrize("junk", [b"\xc0", b"\xc0\x63", b"\xc0\x63\x09", b"\xd0\x63\xff\xff"])
+def test_attributes_longer_than_they_are_end_the_stream(junk: bytes) -> None:
+    decoder = Decoder(RS, PEERS)
+    decoder.feed(up())
+    with pytest.raises(BmpError):
+        decoder.feed(with_attributes(routes([[65515, 65001]]), junk))
+
+
 def test_sets_are_part_of_the_path() -> None:
     decoder = Decoder(RS, PEERS)
     decoder.feed(up())
