@@ -7,7 +7,7 @@ from hashlib import blake2s
 from testbed.azure.hubs import hubs
 from testbed.azure.peering import Connections, connections
 from testbed.azure.system_routes import protected_spaces, system_routes
-from testbed.azure.types import Address, Domain, NextHopType, RouteSource, Row
+from testbed.azure.types import Address, Domain, NextHopType, Prefix, RouteSource, Row
 from testbed.model.topology import RouteTable, Topology, UserRoute
 
 
@@ -47,6 +47,14 @@ def domains(topology: Topology, connected: Connections | None = None) -> tuple[D
                 )
             )
     return tuple(found)
+
+
+UserRoutes = tuple[tuple[Prefix, NextHopType, tuple[Address, ...]], ...]
+
+
+def user_routes(domain: Domain) -> UserRoutes:
+    """The user-defined routes of a domain without their names, which decide nothing."""
+    return tuple((row.prefix, row.next_hop_type, row.next_hops) for row in domain.user)
 
 
 def home(nic_label: str) -> int:

@@ -15,6 +15,8 @@ from typing import Any
 from msgspec import Struct
 
 from testbed.azure.control_plane import ControlPlane
+from testbed.azure.domains import user_routes
+from testbed.azure.effective_routes import NOTHING, Table
 from testbed.azure.lookup import MASKS, PrefixMap, contains, parse, parse_address, render
 from testbed.azure.system_routes import RESERVED_SPACES
 from testbed.azure.types import Address, Prefix
@@ -74,9 +76,8 @@ class Classes:
             yield plane.injected(hub.vnet, 0)
             if self.homes_differ(hub.vnet):
                 yield plane.injected(hub.vnet, 1)
-        users = {(domain.route_table, domain.user) for domain in plane.domains if domain.user}
-        for _, rows in sorted(users):
-            yield {row.prefix: (row.next_hop_type, row.next_hops) for row in rows}
+        for rows in dict.fromkeys(user_routes(domain) for domain in plane.domains if domain.user):
+            yield {prefix: (kind, hops) for prefix, kind, hops in rows}
         for node in self.control.nodes:
             speaker = plane.speaker_of(node)
             if speaker is None or speaker.kind != "route_server":
@@ -136,16 +137,37 @@ class Classes:
         """What tells the NICs of a VNet apart: route table, home, what they may send, load balancers."""
         domain = self.index.domains[nic.domain]
         home = nic.home if domain.hub is not None and self.homes_differ(domain.hub) else 0
-        return domain.route_table, domain.propagate, domain.user, home, nic.ip_forwarding, nic.public_ip, self.index.frontends[nic.label]
+        return domain.propagate, user_routes(domain), home, nic.ip_forwarding, nic.public_ip, self.index.frontends[nic.label]
 
     def kind_of(self, vnet: str) -> Hashable:
-        """The VNet's own name, or for one with nothing but VMs the signature that it shares with others like it."""
+        """The VNet's own name, or for one with nothing but VMs a number that it shares with others like it, machines included."""
         if vnet not in self._kinds:
-            self._kinds[vnet] = self._signature(vnet) or vnet
+            place = self._place(vnet)
+            nics = frozenset(self._nic_key(nic) for nic in self.index.nics_of[vnet])
+            self._kinds[vnet] = vnet if place == vnet else self._numbered((place, nics))
         return self._kinds[vnet]
 
     @cached_property
     def _kinds(self) -> dict[str, Hashable]:
+        return {}
+
+    def _numbered(self, key: Hashable) -> int:
+        """A number for a key: what is large is compared once."""
+        return self._numbers.setdefault(key, len(self._numbers))
+
+    @cached_property
+    def _numbers(self) -> dict[Hashable, int]:
+        return {}
+
+    def _place(self, vnet: str) -> Hashable:
+        """As `kind_of`, but for the machines in it and their route tables."""
+        if vnet not in self._places:
+            signature = self._signature(vnet)
+            self._places[vnet] = vnet if signature is None else self._numbered(signature)
+        return self._places[vnet]
+
+    @cached_property
+    def _places(self) -> dict[str, Hashable]:
         return {}
 
     def _signature(self, vnet: str) -> Hashable | None:
@@ -159,12 +181,11 @@ class Classes:
             (peer, end.accept, index.ends_of[peer][vnet].accept, index.transit_macs(vnet, peer), index.transit_macs(peer, vnet))
             for peer, end in index.ends_of[vnet].items()
         )
-        nics = frozenset(self._nic_key(nic) for nic in index.nics_of[vnet])
         domain = next((each for each in index.domains.values() if each.vnet == vnet), None)
         nothing = frozenset(row.prefix for row in domain.system if row.next_hop_type == "None") if domain is not None else None
         spaces = tuple(self.chain(parse(space)[0]) for space in bridge.address_space)
         lengths = tuple(space in self.prefixes for space in bridge.address_space)
-        return bridge.region, domain.hub if domain else None, peers, nics, nothing, spaces, lengths
+        return bridge.region, domain.hub if domain else None, peers, nothing, spaces, lengths
 
     @cached_property
     def _spaces(self) -> list[tuple[int, int, str]]:
@@ -182,6 +203,55 @@ class Classes:
                 found.update((vnet, *(other for _, other in around)))
             around.append((start + (1 << 32 - size) - 1, vnet))
         return found
+
+    # --- conversations ---
+
+    def conversation(self, one: Endpoint, other: Endpoint | Target) -> Hashable:
+        """What decides the ways of packets from ``one`` to ``other`` and back: equal keys, equal ways.
+
+        Route tables count only by the row that each end's own NIC uses: they may differ in everything else.
+        """
+        there = self._sender(one), self._decision(one, other.address)
+        if isinstance(other, Target):
+            return *there, other.address
+        return *there, self._sender(other), self._decision(other, one.address), one.vnet == other.vnet
+
+    def _sender(self, endpoint: Endpoint) -> Hashable:
+        if endpoint.name not in self._senders:
+            self._senders[endpoint.name] = self._numbered(self._sender_key(endpoint))
+        return self._senders[endpoint.name]
+
+    @cached_property
+    def _senders(self) -> dict[str, int]:
+        return {}
+
+    def _sender_key(self, endpoint: Endpoint) -> Hashable:
+        if endpoint.kind != "vm":
+            return self._key(endpoint)
+        nic = self.index.nics[endpoint.name]
+        domain = self.index.domains[nic.domain]
+        home = nic.home if domain.hub is not None and self.homes_differ(domain.hub) else 0
+        sends = nic.ip_forwarding, nic.public_ip, self.index.frontends[nic.label], domain.propagate, domain.hub, home
+        return self._place(nic.vnet), sends, self.chain(parse_address(nic.ip))
+
+    def _decision(self, endpoint: Endpoint, address: Address) -> Hashable:
+        """The row by which a VM's own NIC sends to an address; other kinds have a table of their own, and are one class each."""
+        if endpoint.kind != "vm":
+            return None
+        nic = self.index.nics[endpoint.name]
+        row = self._table(nic).lookup(address)
+        return (row.next_hop_type, row.source, row.next_hops, parse(row.prefix)[1]) if row is not None else None
+
+    def _table(self, nic: Nic) -> Table:
+        key = nic.domain, nic.home
+        if key not in self._tables_of:
+            domain = self.index.domains[nic.domain]
+            self._tables_of[key] = Table(domain, self.control.injected(domain.hub, nic.home) if domain.hub is not None else NOTHING)
+        return self._tables_of[key]
+
+    @cached_property
+    def _tables_of(self) -> dict[tuple[int, int], Table]:
+        return {}
 
     # --- destinations without a NIC ---
 

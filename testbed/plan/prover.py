@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from ipaddress import IPv4Address
+from itertools import islice
 
 from msgspec import Struct
 
@@ -23,7 +24,7 @@ from testbed.plan.templates import load_templates
 from testbed.plan.trace import Tracer
 from testbed.plan.walk import DELIVERED, DROPPED, LOOPS, Walk
 
-MAX_PAIRS = 200_000
+MAX_PAIRS = 1_000_000
 
 
 class Pair(Struct, frozen=True):
@@ -168,15 +169,15 @@ class _Prover:
         self._known: dict[tuple[str, Address], tuple[Walk, ...]] = {}
 
     def proof(self) -> Proof:
-        pairs: list[Pair] = []
-        complete = True
-        for source, target in self._questions():
-            if len(pairs) >= MAX_PAIRS:
-                complete = False
-                break
-            pairs.append(self._pair(source, target))
+        pairs: dict[Hashable, Pair] = {}
+        questions = self._questions()
+        for source, target in islice(questions, MAX_PAIRS):
+            key = self._classes.conversation(source, target)
+            if key not in pairs:
+                pairs[key] = self._pair(source, target)
         groups = self._classes.groups
-        return Proof(self._tracer, tuple(pairs), len(groups), len(groups) + len(self._classes.targets), complete)
+        complete = next(questions, None) is None
+        return Proof(self._tracer, tuple(pairs.values()), len(groups), len(groups) + len(self._classes.targets), complete)
 
     def _questions(self) -> Iterator[tuple[Endpoint, Endpoint | Target]]:
         groups = self._classes.groups

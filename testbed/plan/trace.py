@@ -116,13 +116,17 @@ class Tracer:
         yield from self._node(source, packet, originates=True)
 
     def _address(self, node: str) -> Address:
-        for nic in self.plan.nics():
-            if nic.node == node and nic.vnet != OUTSIDE:
-                return nic.ip
+        if node in self._first_addresses:
+            return self._first_addresses[node]
         for site in self.control.topology.sites.values():
             if node in site.hosts:
                 return str(site.hosts[node])
         return _own_address(self._fib(node), node)
+
+    @cached_property
+    def _first_addresses(self) -> dict[str, Address]:
+        """The address of each node's first NIC in a VNet."""
+        return {nic.node: nic.ip for nic in reversed(self.plan.nics()) if nic.vnet != OUTSIDE}
 
     def _fib(self, node: str) -> PrefixMap[tuple[FibHop, ...]]:
         if node not in self._fibs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
@@ -9,9 +10,10 @@ from msgspec import Struct
 
 from testbed.azure.control_plane import ControlPlane
 from testbed.azure.design_checks.catalogue import CATALOGUE, Severity
+from testbed.azure.lookup import MASKS, parse
 from testbed.azure.networks import nva_nics
 from testbed.azure.peering import Connections, connections
-from testbed.azure.types import Address, Hub, Session
+from testbed.azure.types import Address, Domain, Hub, Prefix, Session
 from testbed.model.addresses import route_server_addresses
 from testbed.model.topology import Topology
 
@@ -34,6 +36,26 @@ class Finding(Struct, frozen=True):
     def severity(self) -> Severity:
         """How much it matters."""
         return self.override or CATALOGUE[self.code].severity
+
+
+class Injections:
+    """Injected routes, and quickly those inside a space: hundreds of VNets ask about thousands of routes."""
+
+    def __init__(self, hops: Mapping[Prefix, tuple[Address, ...]]) -> None:
+        self.hops = hops
+        self._ordered = sorted((*parse(prefix), prefix) for prefix in hops)
+
+    def inside(self, space: Prefix) -> list[Prefix]:
+        """The prefixes equal to a space or inside it."""
+        network, length = parse(space)
+        end = network | ~MASKS[length] & 0xFFFFFFFF
+        return [
+            prefix for _, _, prefix in self._ordered[bisect_left(self._ordered, (network, length)) : bisect_left(self._ordered, (end, 33))]
+        ]
+
+    def protected(self, domain: Domain) -> set[Prefix]:
+        """Those that a domain never gets, as they are inside its VNet or a peer (RS9)."""
+        return {prefix for space in domain.protected for prefix in self.inside(space)}
 
 
 class Case:
@@ -97,6 +119,16 @@ class Case:
             for session in self.plane.sessions
             if session.server in hubs and session.peer in self.topology.nvas
         )
+
+    def injected(self, hub: str) -> Injections:
+        """What the Route Server and gateways of a hub inject, from either instance."""
+        if hub not in self._injections:
+            self._injections[hub] = Injections({**self.plane.injected(hub, 1), **self.plane.injected(hub, 0)})
+        return self._injections[hub]
+
+    @cached_property
+    def _injections(self) -> dict[str, Injections]:
+        return {}
 
     def nva_of(self, label: str) -> str | None:
         """The NVA that a NIC label belongs to, or None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from testbed.azure.design_checks.finding import Case, Finding, counted, some
-from testbed.azure.effective_routes import protected_by
+from testbed.azure.domains import UserRoutes, user_routes
 from testbed.azure.lookup import PrefixMap, contains, parse
 from testbed.azure.networks import nva_nics
 from testbed.azure.types import Address, Domain, NextHopType, Prefix, Row
@@ -13,47 +13,58 @@ from testbed.azure.types import Address, Domain, NextHopType, Prefix, Row
 
 def shorter_than_injected(case: Case) -> Iterator[Finding]:
     """E1: a UDR with injected routes inside it that lead elsewhere. 0.0.0.0/0 (or its halves) is for what nothing else knows: left out."""
-    for domain in (each for each in case.plane.domains if each.propagate and each.hub is not None and each.user):
-        rows = PrefixMap({row.prefix: row for row in domain.user})
-        beaten: dict[Prefix, dict[Prefix, tuple[Address, ...]]] = {}
-        for prefix, hops in _injected(case, domain).items():
-            covering = rows.covering(prefix) if protected_by(domain, prefix) is None else None
-            if covering is None or covering == prefix or parse(covering)[1] <= 1:
-                continue
-            if rows[covering].next_hops != hops:
-                beaten.setdefault(covering, {})[prefix] = hops
-        for user_prefix, prefixes in beaten.items():
-            row = rows[user_prefix]
-            first, hops = next(iter(prefixes.items()))
-            text = f"{row.prefix} loses to {counted(len(prefixes), 'injected route')} in {domain.vnet}: {some(prefixes)} via {some(hops)}"
-            remedy = f"prefix: {first} (one route each), or disable_bgp_route_propagation: true on {domain.route_table}"
-            yield Finding("UD001", f"route_tables.{domain.route_table}.routes.{row.name}", text, remedy)
+    known: dict[tuple[str, UserRoutes], dict[Prefix, list[Prefix]]] = {}
+    for domain in case.plane.domains:
+        if not domain.propagate or domain.hub is None or not domain.user:
+            continue
+        key = domain.hub, user_routes(domain)
+        if key not in known:
+            known[key] = _beaten(case, domain.hub, domain)
+        injected = case.injected(domain.hub)
+        protected = injected.protected(domain) if known[key] else set()
+        for row in domain.user:
+            prefixes = [prefix for prefix in known[key].get(row.prefix, ()) if prefix not in protected]
+            if prefixes:
+                hops = injected.hops[prefixes[0]]
+                what = f"{counted(len(prefixes), 'injected route')} in {domain.vnet}: {some(prefixes)} via {some(hops)}"
+                remedy = f"prefix: {prefixes[0]} (one route each), or disable_bgp_route_propagation: true on {domain.route_table}"
+                yield Finding("UD001", f"route_tables.{domain.route_table}.routes.{row.name}", f"{row.prefix} loses to {what}", remedy)
 
 
-def _injected(case: Case, domain: Domain) -> dict[Prefix, tuple[Address, ...]]:
-    """What is injected into a domain from either instance."""
-    return {**case.plane.injected(domain.hub or "", 1), **case.plane.injected(domain.hub or "", 0)}
+def _beaten(case: Case, hub: str, domain: Domain) -> dict[Prefix, list[Prefix]]:
+    """For each UDR the injected routes inside it, and inside no longer one, that have other next hops."""
+    rows, injected = PrefixMap({row.prefix: row for row in domain.user}), case.injected(hub)
+    found: dict[Prefix, list[Prefix]] = {}
+    for row in domain.user:
+        if parse(row.prefix)[1] > 1:
+            inside = (each for each in injected.inside(row.prefix) if each != row.prefix and injected.hops[each] != row.next_hops)
+            prefixes = [prefix for prefix in inside if rows.covering(prefix) == row.prefix]
+            if prefixes:
+                found[row.prefix] = prefixes
+    return found
 
 
 def propagation_off(case: Case) -> Iterator[Finding]:
     """E5: injected routes that a subnet loses, and that no UDR replaces. An NVA's subnet does without the routes to itself."""
     inhabited = _inhabited(case)
+    nvas = {str(nic.ip) for name, nva in case.topology.nvas.items() for _, nic in nva_nics(name, nva)}
+    known: dict[tuple[str, UserRoutes], list[Prefix]] = {}
     for domain in case.plane.domains:
         if domain.propagate or domain.hub is None or not set(domain.subnets) & inhabited.keys():
             continue
         own = {address for subnet in domain.subnets for address in inhabited.get(subnet, ())}
-        rows = PrefixMap({row.prefix: row for row in domain.user})
-        only_nvas = own <= {str(nic.ip) for name, nva in case.topology.nvas.items() for _, nic in nva_nics(name, nva)}
-        lost = [
-            prefix
-            for prefix, hops in _injected(case, domain).items()
-            if rows.covering(prefix) is None and protected_by(domain, prefix) is None and not (only_nvas and set(hops) & own)
-        ]
+        injected = case.injected(domain.hub)
+        key = domain.hub, user_routes(domain)
+        if key not in known:
+            rows = PrefixMap({row.prefix: row for row in domain.user})
+            known[key] = [prefix for prefix in injected.hops if rows.covering(prefix) is None]
+        protected = injected.protected(domain)
+        lost = [prefix for prefix in known[key] if prefix not in protected and not (own <= nvas and set(injected.hops[prefix]) & own)]
         if lost:
             text = (
                 f"{some(domain.subnets)} loses {counted(len(lost), 'route')} of the Route Server and gateways in {domain.hub}: {some(lost)}"
             )
-            hop = _injected(case, domain)[lost[0]][0]
+            hop = injected.hops[lost[0]][0]
             remedy = f"routes: {{r1: {{prefix: {lost[0]}, next_hop_type: VirtualAppliance, next_hop_ip: {hop}}}}}, or propagation left on"
             yield Finding("ER005", f"route_tables.{domain.route_table}.disable_bgp_route_propagation", text, remedy)
 
@@ -77,11 +88,10 @@ def direct_peerings(case: Case) -> Iterator[Finding]:
         peers = {
             prefix: peer.peer for peer in case.connected.peers(domain.vnet) if peer.peer not in case.hubs for prefix in peer.peer_space
         }
-        injected = _injected(case, domain) if peers else {}
-        rows = PrefixMap({row.prefix: row for row in domain.user})
+        injected, rows = case.injected(domain.hub), PrefixMap({row.prefix: row for row in domain.user})
         for space, peer in peers.items():
-            withheld = [prefix for prefix in injected if contains(space, prefix)]
-            hops = injected[withheld[0]] if withheld else ()
+            withheld = injected.inside(space)
+            hops = injected.hops[withheld[0]] if withheld else ()
             nvas = [label for hop in hops for _, label in case.owners.get(hop, []) if case.nva_of(label)]
             if nvas and not _restored(space, rows):
                 text = (

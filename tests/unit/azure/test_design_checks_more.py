@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -87,7 +87,7 @@ class TestOwnConfiguration:
 
 
 class TestSuppress:
-    BAD: dict[str, Any] = {**OVERLAY, "nvas": {name: {**nva, "as_override": False} for name, nva in OVERLAY["nvas"].items()}}
+    BAD: ClassVar[dict[str, Any]] = {**OVERLAY, "nvas": {name: {**nva, "as_override": False} for name, nva in OVERLAY["nvas"].items()}}
 
     def test_all_of_a_code(self) -> None:
         report = checked(self.BAD, suppress=[{"code": "RS008", "reason": "shown on purpose"}])
