@@ -11,7 +11,7 @@ from testbed.report import plots
 from testbed.report.compare import comparison
 from testbed.report.drawing import svg
 from testbed.report.markup import Markup, join, tag
-from testbed.report.measurements import measurement, spread
+from testbed.report.measurements import measurement, overview, spread
 from testbed.report.style import CSS
 
 Record = Mapping[str, Any]
@@ -52,6 +52,7 @@ def _run(record: Record) -> Markup:
         tag("p", record["error"], class_="card") if record["error"] else None,
         _tiles(record),
         _picture(record),
+        overview(record),
         [spread(record["repeats"])] if record.get("repeats") else None,
         [_step(step) for step in record["steps"]],
         _bring_up(record),

@@ -214,8 +214,18 @@ def _loop_text(pair: Data) -> str:
 # --- throughput ---
 
 
-def _throughput(data: Data) -> Markup:
-    paths: Sequence[Data] = data["paths"]
+def overview(record: Data) -> Markup | None:
+    """The paths of all throughput measurements of a run side by side, when there are several."""
+    found = [measured for step in record["steps"] for measured in step.get("measurements", ()) if measured["kind"] == "throughput"]
+    if len(found) < 2:
+        return None
+    doubt = None if all(measured["valid"] for measured in found) else tag("p", "Some of them are invalid; see below.", class_="small soft")
+    charts = _carried([path for measured in found for path in measured["data"]["paths"]])
+    return join((tag("h2", "Throughput side by side"), tag("div", doubt, charts, class_="card")))
+
+
+def _carried(paths: Sequence[Data]) -> Markup:
+    """Bars of TCP goodput and of packet rate."""
     tcp = [
         (_path(each), each["tcp"]["bits_per_second"], amount(each["tcp"]["bits_per_second"], "bit/s")) for each in paths if "tcp" in each
     ]
@@ -228,6 +238,16 @@ def _throughput(data: Data) -> Markup:
         for each in paths
         if each.get("packets", {}).get("best")
     ]
+    return join(
+        (
+            [tag("h3", "TCP goodput"), plots.bars(tcp)] if tcp else None,
+            [tag("h3", "Packets at no more than the allowed loss"), plots.bars(rates, [4] * len(rates))] if rates else None,
+        )
+    )
+
+
+def _throughput(data: Data) -> Markup:
+    paths: Sequence[Data] = data["paths"]
     none = [
         tag("li", f"{_path(each)}: even {amount(each['packets']['trials'][-1]['asked'], '')} packets/s lost too much", class_="doubt")
         for each in paths
@@ -237,8 +257,7 @@ def _throughput(data: Data) -> Markup:
     causes = [tag("li", f"{_path(each)}: {name}: {each[key]['bottleneck']}") for each in paths for key, name in _KINDS if key in each]
     return join(
         (
-            [tag("h3", "TCP goodput"), plots.bars(tcp)] if tcp else None,
-            [tag("h3", "Packets at no more than the allowed loss"), plots.bars(rates, [4] * len(rates))] if rates else None,
+            _carried(paths),
             tag("ul", none, class_="plain") if none else None,
             [tag("h3", "One-way delay, unloaded"), tag("div", tag("table", _DELAY_HEAD, delays), class_="scroll")] if delays else None,
             [tag("h3", "What limits it"), tag("ul", causes, class_="plain")] if causes else None,

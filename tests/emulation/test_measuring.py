@@ -164,10 +164,11 @@ steps:
 """
 
 
-def test_a_run_leaves_a_record_its_samples_a_page_and_junit(tmp_path: Path) -> None:
+def test_a_run_leaves_a_record_its_samples_a_page_and_junit(tmp_path: Path, lab_name: str) -> None:
     scenario = tmp_path / "carried.yaml"
     scenario.write_text(SCENARIO.format(topology=TOPOLOGIES / "dual-region.yaml"))
-    assert execute(["run", str(scenario), "--results", str(tmp_path / "results"), "--junit", str(tmp_path / "out" / "junit.xml")]) == 0
+    told = ["--results", str(tmp_path / "results"), "--junit", str(tmp_path / "out" / "junit.xml")]
+    assert execute(["run", str(scenario), "--name", lab_name, *told]) == 0
     (folder,) = (tmp_path / "results").iterdir()
     record = json.loads((folder / "record.json").read_text())
     (step,) = record["steps"]

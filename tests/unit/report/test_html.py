@@ -104,6 +104,12 @@ def test_a_failed_step_says_what_was_measured() -> None:
     assert "measured 2 s" in words
 
 
+def test_paths_of_several_steps_are_shown_side_by_side() -> None:
+    words = " ".join(read(page([record(step(throughput(), stage="one"), step(throughput(), stage="two"))])).words)
+    assert "Throughput side by side" in words
+    assert "Throughput side by side" not in page([EVERYTHING])
+
+
 def test_a_rate_that_never_got_through_is_said() -> None:
     assert "even 1,000 packets/s lost too much" in " ".join(read(page([record(step(throughput(None)))])).words)
 
