@@ -96,7 +96,9 @@ def prepends(case: Case) -> Iterator[Finding]:
     now = _choices(case.plane.outcomes)
     hidden = {finding.path for finding in prepends_over_circuits(case)}
     for path, changed in _without_prepends(case.topology):
-        if path not in hidden and _choices(converge(changed).outcomes) == now:
+        if path.split(".")[1] in case.plane.unmodelled or path in hidden:
+            continue
+        if _choices(converge(changed).outcomes) == now:
             name = path.split(".")[1]
             yield Finding(
                 "RS110",
