@@ -50,13 +50,14 @@ class LearnedRow:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A path in a router's own BGP table: the best one, and those used beside it (ECMP)."""
+    """A path in a router's own BGP table: the best one, and those used beside it (ECMP); ``for_show`` is taken for BMP alone."""
 
     prefix: str
     as_path: tuple[int, ...]
     next_hop: str
     best: bool
     used: bool
+    for_show: bool = False
 
     def __str__(self) -> str:
         state = "best" if self.best else "used" if self.used else "not used"

@@ -138,8 +138,8 @@ class LiveLab:
 
     def table_differences(self) -> tuple[str, ...]:
         """How the BGP tables of the routers differ from what the prediction says."""
-        routers_there = [node for node in self.predicted.nodes if node not in self.predicted.unmodelled]
-        return table_differences(self.predicted, {node: self.bgp_table(node) for node in routers_there})
+        silent = {*self.predicted.unmodelled, *(fault.node for fault in self._faults)}
+        return table_differences(self.predicted, {node: self.bgp_table(node) for node in self.predicted.nodes if node not in silent})
 
     def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
         """The walks of a packet over the plan, one for each choice of equal paths."""

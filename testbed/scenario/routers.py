@@ -44,7 +44,9 @@ def bgp_table(client: LabClient, plan: Plan, node: str) -> tuple[TableRow, ...]:
 def _row(prefix: str, path: dict[str, Any]) -> TableRow:
     hops = tuple(str(hop["ip"]) for hop in path.get("nexthops", ()) if "ip" in hop)
     best = bool(path.get("bestpath"))
-    return TableRow(prefix, _as_path(path.get("path", "")), hops[0] if hops else "", best, best or bool(path.get("multipath")))
+    return TableRow(
+        prefix, _as_path(path.get("path", "")), hops[0] if hops else "", best, best or bool(path.get("multipath")), path.get("locPrf") == 0
+    )
 
 
 def _as_path(text: str) -> tuple[int, ...]:
