@@ -53,7 +53,7 @@ class Exports(Struct, frozen=True):
     """What a router sends on a session: routes learned from neighbours of the roles ``sources`` (`LOCAL`: its own), rewritten.
 
     ``only``, where given, limits the own routes; ``deny`` are prefixes never sent. ``next_hop`` is a third-party next hop.
-    ``keep_next_hop`` leaves it as it is even on eBGP. ``reflect`` (iBGP) passes on what came by iBGP (RFC 4456).
+    ``keep_next_hop`` leaves it as it is even on eBGP, ``next_hop_self`` not even on iBGP. ``reflect`` (iBGP) passes on what came by iBGP (RFC 4456).
     ``prepend_by_prefix`` goes before ``prepend``.
     """
 
@@ -68,6 +68,7 @@ class Exports(Struct, frozen=True):
     communities: tuple[str, ...] = ()
     next_hop: Address | None = None
     keep_next_hop: bool = False
+    next_hop_self: bool = False
     reflect: bool = False
 
 
@@ -165,8 +166,8 @@ def decide(candidates: Sequence[Candidate], maximum_paths: int = 1, relax: bool 
     """The best route and those that share the load with it, by FRR's decision process.
 
     Weight, local preference, own routes, AS path length, origin, MED (between routes of one neighbouring AS), eBGP before iBGP;
-    what is equal up to here may be used together (with ``relax`` whatever the AS paths hold), each next hop once; then router id and
-    peer address.
+    what is equal up to here may be used together (with ``relax`` whatever the AS paths hold), each next hop once and the lowest ones
+    first; then router id and peer address.
     """
     if len(candidates) < 2:
         return tuple(candidates)
@@ -176,9 +177,10 @@ def decide(candidates: Sequence[Candidate], maximum_paths: int = 1, relax: bool 
     tied = sorted((c for c in tied if _is_ibgp(c) == nearest), key=_tie_break)
     if not relax:
         tied = [c for c in tied if c.route.as_path == tied[0].route.as_path]
-    apart = {c.route.next_hop: c for c in reversed(tied)}  # of those with one next hop the first: more would be no other way
-    tied = [c for c in tied if apart[c.route.next_hop] is c]
-    return tuple(tied[: maximum_paths if tied[0].flow else 1])
+    if tied[0].flow is None or maximum_paths < 2:
+        return (tied[0],)
+    beside = {c.route.next_hop: c for c in reversed(tied) if c.route.next_hop != tied[0].route.next_hop}
+    return (tied[0], *(beside[hop] for hop in sorted(beside, key=parse_address)))[:maximum_paths]
 
 
 def _preference(candidate: Candidate) -> tuple[int, int, bool, int, int]:
@@ -245,7 +247,7 @@ def _may_send(flow: Flow, best: Candidate, prefix: Prefix) -> bool:
 def _next_hop(flow: Flow, best: Candidate) -> Address:
     """The sender's own address; what arrived stays where iBGP keeps it, and on eBGP when all three are in one subnet."""
     inherited = best.route.next_hop
-    if not inherited:
+    if not inherited or (flow.ibgp and flow.source.exports.next_hop_self):
         return flow.source.address
     if flow.ibgp or flow.source.exports.keep_next_hop:
         return inherited

@@ -31,8 +31,8 @@ def exports(nva: Nva, neighbor: str, role: str) -> Exports:
     """What the NVA sends to the neighbour of that name; ``role`` is what the neighbour is to it.
 
     Towards a Route Server: its own routes and those from other NVAs and sites, unless ``filter_route_server_routes`` is off; its
-    ``as_override`` and ``as_path_exclude`` apply there (RS8). To everyone else it sends all it has. Settings of one neighbour
-    go before those of the NVA.
+    ``as_override`` and ``as_path_exclude`` apply there (RS8). To everyone else it sends all it has, to one of its own ASN (iBGP) with
+    itself as next hop: the addresses of a Route Server are out of reach there. Settings of one neighbour go before those of the NVA.
     """
     settings = nva.neighbors.get(neighbor, Neighbor())
     to_route_server = role == ROUTE_SERVER
@@ -47,6 +47,7 @@ def exports(nva: Nva, neighbor: str, role: str) -> Exports:
         prepend_by_prefix=by_prefix,
         communities=tuple(map(community, settings.communities)),
         next_hop=str(settings.next_hop) if settings.next_hop is not None else None,
+        next_hop_self=True,
     )
 
 

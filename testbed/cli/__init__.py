@@ -32,6 +32,7 @@ COMMANDS = {
     "heal": ("testbed.cli.lab", "Mend what was broken."),
     "run": ("testbed.cli.run", "Run scenarios: up, act, measure, assert, report, down."),
     "report": ("testbed.cli.report", "Draw the report of a run, or set several runs side by side."),
+    "fuzz": ("testbed.cli.fuzz", "Random designs: does the model agree with itself, and with real labs?"),
     "benchmark": ("testbed.cli.run", "Time the testbed itself on this machine."),
 }
 

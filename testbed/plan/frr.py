@@ -122,7 +122,7 @@ def _context(own: Router, neighbors: Sequence[NeighborOf], timers: Timers, limit
         "maximum_paths": own.maximum_paths,
         "networks": sorted(own.originates),
         "policies": [_policy(own, each, tags, refusals[each.policy]) for each in first.values()],
-        "neighbors": [_neighbor(neighbor, timers, limit) for neighbor in neighbors],
+        "neighbors": [_neighbor(neighbor, timers, limit, ibgp=neighbor.asn == own.asn) for neighbor in neighbors],
     }
 
 
@@ -161,7 +161,7 @@ def _own(own: Router, exports: Exports) -> list[Prefix] | None:
     return sorted(exports.only or ()) if LOCAL in exports.sources else []
 
 
-def _neighbor(neighbor: NeighborOf, timers: Timers, limit: int) -> dict[str, Any]:
+def _neighbor(neighbor: NeighborOf, timers: Timers, limit: int, ibgp: bool) -> dict[str, Any]:
     """The lines about one neighbour below ``router bgp``."""
     fields = ("name", "role", "address", "asn", "description", "update_source", "multihop", "passive")
     return {
@@ -173,6 +173,7 @@ def _neighbor(neighbor: NeighborOf, timers: Timers, limit: int) -> dict[str, Any
         "allow_own_as": neighbor.imports.allow_own_as,
         "remove_private": neighbor.exports.remove_private,
         "reflect": neighbor.exports.reflect,
+        "next_hop_self": neighbor.exports.next_hop_self and ibgp,
     }
 
 

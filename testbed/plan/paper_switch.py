@@ -18,8 +18,8 @@ from testbed.plan.types import Plan
 
 Fields = dict[str, Value]
 Choose = Callable[[Multipath, Fields], int]
-Shape = tuple[tuple[str, int], ...]
-"""The fields that a flow matches, each with the length of its prefix (32 and 0 alike for what is matched as a whole)."""
+Form = tuple[tuple[str, int | None], ...]
+"""The fields that a flow matches, addresses with their mask."""
 
 MAX_BRIDGES = 16
 UDP = 17
@@ -40,29 +40,41 @@ class Outcome:
     table: int = 0
 
 
-class _Lookup:
-    """The flows of one table by the shape of their match: a packet costs a dictionary access for each shape."""
+class _Shape:
+    """Flows of one table that match the same fields, addresses by prefixes of the same lengths."""
 
-    def __init__(self) -> None:
-        self._flows: dict[Shape, dict[tuple[Value, ...], Flow]] = {}
-        self._highest: dict[Shape, int] = {}
-        self._order: list[Shape] = []
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.highest = 0
+        self.flows: dict[tuple[Value, ...], Flow] = {}
 
     def add(self, flow: Flow) -> None:
-        shape = tuple((name, _prefix_length(name, value)) for name, value in flow.match)
         key = tuple(_wanted(name, value) for name, value in flow.match)
-        there = self._flows.setdefault(shape, {})
-        if key not in there or there[key].priority < flow.priority:
-            there[key] = flow
-        self._highest[shape] = max(flow.priority, self._highest.get(shape, 0))
-        self._order = sorted(self._flows, key=self._highest.__getitem__, reverse=True)
+        if key not in self.flows or self.flows[key].priority < flow.priority:
+            self.flows[key] = flow
+        self.highest = max(self.highest, flow.priority)
+
+    def find(self, fields: Fields) -> Flow | None:
+        key = [_masked(fields, name, mask) if mask is not None else fields.get(name, 0) for name, mask in self.form]
+        return self.flows.get(tuple(key))
+
+
+class _Lookup:
+    """The flows of one table by shape: a packet costs a dictionary access for each shape."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        shapes: dict[Form, _Shape] = {}
+        for flow in flows:
+            form = tuple((name, _mask(name, value)) for name, value in flow.match)
+            shapes.setdefault(form, _Shape(form)).add(flow)
+        self._shapes = sorted(shapes.values(), key=lambda shape: -shape.highest)
 
     def best(self, fields: Fields) -> Flow | None:
         best: Flow | None = None
-        for shape in self._order:
-            if best is not None and best.priority >= self._highest[shape]:
+        for shape in self._shapes:
+            if best is not None and best.priority >= shape.highest:
                 break
-            found = self._flows[shape].get(tuple(_found(fields, name, length) for name, length in shape))
+            found = shape.find(fields)
             if found is not None and (best is None or found.priority > best.priority):
                 best = found
         return best
@@ -85,9 +97,10 @@ class PaperBridge:
     def match(self, number: int, fields: Fields) -> Flow:
         """The flow of highest priority that a packet meets in a table. Raises LookupError where a table has no miss flow."""
         if self._tables is None:
-            self._tables = {}
+            by_table: dict[int, list[Flow]] = {}
             for flow in self.flows.values():
-                self._tables.setdefault(flow.table, _Lookup()).add(flow)
+                by_table.setdefault(flow.table, []).append(flow)
+            self._tables = {table: _Lookup(flows) for table, flows in by_table.items()}
         table = self._tables.get(number)
         found = table.best(fields) if table is not None else None
         if found is None:
@@ -210,8 +223,10 @@ def by_hash(action: Multipath, fields: Fields) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % action.links
 
 
-def _prefix_length(name: str, value: Value) -> int:
-    return parse(str(value))[1] if name.startswith("ipv4_") and "/" in str(value) else 32
+def _mask(name: str, value: Value) -> int | None:
+    if not name.startswith("ipv4_"):
+        return None
+    return MASKS[parse(str(value))[1]] if "/" in str(value) else MASKS[32]
 
 
 def _wanted(name: str, value: Value) -> Value:
@@ -220,7 +235,5 @@ def _wanted(name: str, value: Value) -> Value:
     return value
 
 
-def _found(fields: Fields, name: str, length: int) -> Value:
-    if name.startswith("ipv4_"):
-        return parse_address(str(fields[name])) & MASKS[length] if name in fields else -1
-    return fields.get(name, 0)
+def _masked(fields: Fields, name: str, mask: int) -> int:
+    return parse_address(fields[name]) & mask if name in fields else -1

@@ -24,8 +24,9 @@ Compare = Callable[[Design], tuple[Disagreement, ...]]
 SHOWN = 20
 """Disagreements of one design that are kept: the rest follows from the first as a rule."""
 
+PAPER_TRIES = 400
 LIVE_TRIES = 60
-"""Labs that may be built to make one failing design smaller."""
+"""Designs that may be worked out, and labs that may be built, to make one failing design smaller."""
 
 
 class Tried(Struct, frozen=True):
@@ -83,10 +84,10 @@ def smallest(tried: Tried, compare: Compare, most: int) -> Tried:
     return Tried(tried.seed, tried.number, shrunk(tried.design, fails, most), last["found"])
 
 
-def saved(tried: Tried, folder: Path, kind: str) -> Path:
+def saved(tried: Tried, folder: Path) -> Path:
     """Write a design that failed as a topology file, with where it came from and what disagreed; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{tried.design['name']}{kind}.yaml"
+    file = folder / f"{tried.design['name']}.yaml"
     lines = [f"Design {tried.number} of seed {tried.seed}, made as small as it could be. What disagreed:", *map(str, tried.found)]
     head = "".join(f"# {part}\n" for line in lines for part in line.splitlines())
     file.write_text(head + text_of(tried.design))

@@ -14,7 +14,7 @@ from testbed.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "testbed.sh"
-ROOTLESS = {"doctor", "check", "predict", "explain", "compare", "plan", "graph", "schema", "report"}
+ROOTLESS = {"fuzz", "doctor", "check", "predict", "explain", "compare", "plan", "graph", "schema", "report"}
 
 
 class Machine:
