@@ -27,16 +27,20 @@ def measure() -> list[dict[str, str]]:
             path.write_text(json.dumps(design(size)))
         for name, goal in GOALS.items():
             curve = {size: run(*COMMANDS[name], str(path)) for size, path in files.items()}
-            for size, (seconds, megabytes) in curve.items():
+            for size, (seconds, busy, megabytes) in curve.items():
                 what = f"testbed {' '.join(COMMANDS[name])}: {size} VNets, {REGIONS} regions, {2 * REGIONS} NVAs, {ROUTES} routes"
                 figures.append(
-                    {"what": what, "measured": f"{seconds:.2f} s, {megabytes:.0f} MB", "goal": goal if size == SIZES[-1] else ""}
+                    {
+                        "what": what,
+                        "measured": f"{seconds:.2f} s ({busy:.2f} s of CPU), {megabytes:.0f} MB",
+                        "goal": goal if size == SIZES[-1] else "",
+                    }
                 )
     return figures
 
 
-def run(*arguments: str) -> tuple[float, float]:
-    """The seconds that a command of the testbed takes, and its largest resident size in megabytes."""
+def run(*arguments: str) -> tuple[float, float, float]:
+    """The seconds that a command of the testbed takes, those of them on a CPU, and its largest resident size in megabytes."""
     start = time.monotonic()
     null = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
     pid = os.posix_spawn(sys.executable, [sys.executable, "-m", "testbed.cli", *arguments], os.environ, file_actions=[null])
@@ -44,7 +48,7 @@ def run(*arguments: str) -> tuple[float, float]:
     seconds = time.monotonic() - start
     if os.waitstatus_to_exitcode(status):
         raise RuntimeError(f"testbed {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def design(vnets: int, routes: int = ROUTES, regions: int = REGIONS) -> dict[str, Any]:
@@ -115,4 +119,4 @@ def _tunnels(regions: int) -> Iterator[dict[str, Any]]:
 
 if __name__ == "__main__":
     for figure in measure():
-        print(f"{figure['what']:<80} {figure['measured']:>18}  {figure['goal']}")
+        print(f"{figure['what']:<80} {figure['measured']:>34}  {figure['goal']}")
