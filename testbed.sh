@@ -19,7 +19,7 @@ VM_PACKAGES=(vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu libvirt-d
 UNITS=(frr.service openvswitch-switch.service openvswitch-testcontroller.service ovs-record-hostname.service
     strongswan.service strongswan-starter.service iperf3.service libvirtd.service libvirtd.socket
     libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service virtlogd.socket virtlockd.socket)
-ROOT_COMMANDS=' up down status show trace exec cli fail heal run benchmark '
+ROOT_COMMANDS=' up down status show trace exec cli fail heal run sweep soak benchmark '
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 self=$(readlink -f -- "${BASH_SOURCE[0]}")

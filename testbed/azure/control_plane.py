@@ -15,6 +15,7 @@ from testbed.azure.bgp import Network, Outcome, Route, Simulation
 from testbed.azure.domains import domains
 from testbed.azure.fib import Fib, FibHop
 from testbed.azure.hubs import hubs
+from testbed.azure.impairment import INTACT, Broken, impaired
 from testbed.azure.lookup import PrefixMap
 from testbed.azure.networks import Layout, layout
 from testbed.azure.nva_policy import ROUTE_SERVER
@@ -160,15 +161,15 @@ class ControlPlane:
 OVER_LIMIT = "RS6: over the limit"
 
 
-def converge(topology: Topology, *, max_rounds: int = MAX_ROUNDS) -> ControlPlane:
-    """The state in which the control plane of ``topology`` (addresses filled in) settles.
+def converge(topology: Topology, *, max_rounds: int = MAX_ROUNDS, broken: Broken = INTACT) -> ControlPlane:
+    """The state in which the control plane of ``topology`` (addresses filled in) settles, while what is ``broken`` does not work.
 
     A router that decides more than ``max_rounds`` times about one prefix counts as oscillating. A session that exceeds the limit of
     routes of its Route Server is taken down, and the rest converges without it (RS6).
     """
     connected = connections(topology)
     found = hubs(topology, connected)
-    plan = layout(topology, found, connected)
+    plan = impaired(layout(topology, found, connected), topology, broken)
     while True:
         simulation = Simulation(plan.network)
         outcomes = simulation.converge(max_rounds)

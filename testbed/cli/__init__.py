@@ -31,6 +31,8 @@ COMMANDS = {
     "fail": ("testbed.cli.lab", "Break something: a process, a node, a tunnel, the controller."),
     "heal": ("testbed.cli.lab", "Mend what was broken."),
     "run": ("testbed.cli.run", "Run scenarios: up, act, measure, assert, report, down."),
+    "sweep": ("testbed.cli.sweep", "Fail each element alone: what it costs on paper, and what the worst cost on a lab."),
+    "soak": ("testbed.cli.sweep", "Break and mend a lab at random for a while; nothing may be left, nothing may grow."),
     "report": ("testbed.cli.report", "Draw the report of a run, or set several runs side by side."),
     "fuzz": ("testbed.cli.fuzz", "Random designs: does the model agree with itself, and with real labs?"),
     "benchmark": ("testbed.cli.run", "Time the testbed itself on this machine."),

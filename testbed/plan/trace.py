@@ -30,7 +30,7 @@ MAX_DEPTH = 4
 _LOCAL_TYPES = (NextHopType.VNET_LOCAL, NextHopType.VNET_PEERING, NextHopType.VNET_GLOBAL_PEERING)
 
 
-class _Packet(Struct, frozen=True):
+class Packet(Struct, frozen=True):
     """A packet at a node: its headers outermost first, and the way it has come."""
 
     headers: tuple[Header, ...]
@@ -40,7 +40,7 @@ class _Packet(Struct, frozen=True):
     seen: tuple[tuple[str, tuple[Header, ...], int], ...] = ()
     hidden: tuple[int, ...] = ()
 
-    def told(self, step: Step, **changes: object) -> _Packet:
+    def told(self, step: Step, **changes: object) -> Packet:
         return replace(self, steps=(*self.steps, step), **changes)
 
 
@@ -112,7 +112,7 @@ class Tracer:
         return self.control.injected(domain.hub, home) if domain.hub is not None else NOTHING
 
     def _walks(self, source: str, destination: Address, ttl: int) -> Iterator[Walk]:
-        packet = _Packet((Header(self._address(source), destination),), ttl, (source,))
+        packet = Packet((Header(self._address(source), destination),), ttl, (source,))
         yield from self._node(source, packet, originates=True)
 
     def _address(self, node: str) -> Address:
@@ -135,13 +135,13 @@ class Tracer:
 
     # --- in a node ---
 
-    def _node(self, node: str, packet: _Packet, originates: bool = False) -> Iterator[Walk]:
+    def _node(self, node: str, packet: Packet, originates: bool = False) -> Iterator[Walk]:
         """The node's kernel has the packet: deliver, decapsulate, or send it on."""
         outer = packet.headers[0]
         fib = self._fib(node)
         hops = fib.lookup(outer.destination)
         if hops is None or hops[0].device == UNREACHABLE:
-            yield _end(packet, DROPPED, node, f"{node} has no route to {outer.destination}")
+            yield ended(packet, DROPPED, node, f"{node} has no route to {outer.destination}")
             return
         if hops[0].device == LOCAL:
             yield from self._arrived(node, packet)
@@ -156,28 +156,28 @@ class Tracer:
             step = Step(node, "kernel", "", packet.headers, sent.ttl, hop.device, _hop_text(hop), prefix=matched, choices=choices)
             yield from self._out(node, sent.told(step), hop)
 
-    def _forward(self, node: str, packet: _Packet) -> Walk | None:
+    def _forward(self, node: str, packet: Packet) -> Walk | None:
         """Why a node does not forward a packet: it does not at all, it has had it before, or the TTL is used up."""
         if self._kinds.get(node) in ("vm", "host", "route_server"):
-            return _end(packet, DROPPED, node, f"{node} does not forward, and {packet.headers[0].destination} is not its own")
+            return ended(packet, DROPPED, node, f"{node} does not forward, and {packet.headers[0].destination} is not its own")
         before = next((place for where, headers, place in packet.seen if (where, headers) == (node, packet.headers)), None)
         if before is not None:
             cycle = packet.nodes[before:-1]
-            return _end(packet, LOOPS, node, f"TTL exceeded in the end: {' → '.join((*cycle, node))}", cycle)
+            return ended(packet, LOOPS, node, f"TTL exceeded in the end: {' → '.join((*cycle, node))}", cycle)
         if packet.ttl <= 1:
-            return _end(packet, DROPPED, node, "TTL exceeded")
+            return ended(packet, DROPPED, node, "TTL exceeded")
         return None
 
-    def _arrived(self, node: str, packet: _Packet) -> Iterator[Walk]:
+    def _arrived(self, node: str, packet: Packet) -> Iterator[Walk]:
         """The outermost destination is the node's own: the end, or the end of a tunnel."""
         outer, *inner = packet.headers
         if not inner:
-            yield _end(packet, DELIVERED, node, "")
+            yield ended(packet, DELIVERED, node, "")
             return
         step = Step(node, "decapsulate", "", packet.headers, packet.ttl, outer.tunnel, f"takes the packet out of {outer.tunnel}")
         yield from self._node(node, packet.told(step, headers=tuple(inner)))
 
-    def _out(self, node: str, packet: _Packet, hop: FibHop) -> Iterator[Walk]:
+    def _out(self, node: str, packet: Packet, hop: FibHop) -> Iterator[Walk]:
         """The packet leaves by one way of the forwarding table."""
         if hop.device == FABRIC:
             yield from self._fabric(self.index.nics[hop.nic], packet)
@@ -196,12 +196,12 @@ class Tracer:
     def _encrypted(self) -> frozenset[str]:
         return frozenset(name for name, tunnel in self._tunnels.items() if tunnel.type == "ipsec")
 
-    def _encapsulate(self, node: str, packet: _Packet, tunnel: Tunnel) -> Iterator[Walk]:
+    def _encapsulate(self, node: str, packet: Packet, tunnel: Tunnel) -> Iterator[Walk]:
         """A new outer header, routed in turn from this node."""
         name = tunnel_name(tunnel)
         if any(header.tunnel == name for header in packet.headers) or len(packet.headers) > MAX_DEPTH:
             reason = f"the far end of {name} is reached through {name} itself; give {node} a host route to it"
-            yield _end(packet, DROPPED, node, reason)
+            yield ended(packet, DROPPED, node, reason)
             return
         addresses = outer_addresses(self.control.topology, tunnel)
         end = tunnel.between.index(node)
@@ -215,7 +215,7 @@ class Tracer:
         step = Step(node, "encapsulate", "", (header, *packet.headers), packet.ttl, name, text)
         yield from self._node(node, packet.told(step, headers=(header, *packet.headers)), originates=True)
 
-    def _outside(self, node: str, packet: _Packet, tunnel: Tunnel) -> Iterator[Walk]:
+    def _outside(self, node: str, packet: Packet, tunnel: Tunnel) -> Iterator[Walk]:
         """A tunnel with a site that has no address of its own: what carries it is not part of the design, and is taken to work."""
         name, target = tunnel_name(tunnel), tunnel.between[1 - tunnel.between.index(node)]
         step = Step(
@@ -223,7 +223,7 @@ class Tracer:
         )
         yield from self._node(target, packet.told(step, nodes=(*packet.nodes, target)))
 
-    def _link(self, node: str, packet: _Packet, device: str) -> Iterator[Walk]:
+    def _link(self, node: str, packet: Packet, device: str) -> Iterator[Walk]:
         """A link outside the fabric: a circuit, a VPN connection, a site's LAN."""
         target = self._links.get((node, device), device)
         step = Step(node, "link", "", packet.headers, packet.ttl, target, f"over {device}" if device != target else "")
@@ -237,11 +237,11 @@ class Tracer:
 
     # --- in the fabric ---
 
-    def _fabric(self, nic: Nic, packet: _Packet) -> Iterator[Walk]:
+    def _fabric(self, nic: Nic, packet: Packet) -> Iterator[Walk]:
         """The one lookup: source guard, effective routes of the sending NIC, and what the winner leads to."""
         outer = packet.headers[0]
         if (refusal := self._spoofed(nic, outer)) is not None:
-            yield _end(packet, DROPPED, nic.label, refusal)
+            yield ended(packet, DROPPED, nic.label, refusal)
             return
         table = self.table(nic)
         rows, winner = table.matches(outer.destination), table.lookup(outer.destination)
@@ -252,7 +252,7 @@ class Tracer:
         for hop, name in zip(hops, names, strict=True):
             taken = packet.told(replace(step, to=name, text=_row_text(winner), choices=names if len(names) > 1 else ()))
             if isinstance(hop, str):
-                yield _end(taken, DROPPED, nic.label, hop)
+                yield ended(taken, DROPPED, nic.label, hop)
             else:
                 yield from self._deliver(nic, hop, taken)
 
@@ -280,7 +280,7 @@ class Tracer:
             return (f"E9: {nic.label} has no public address for {outer.source}",)
         return (nic,)
 
-    def _deliver(self, nic: Nic, target: Nic, packet: _Packet) -> Iterator[Walk]:
+    def _deliver(self, nic: Nic, target: Nic, packet: Packet) -> Iterator[Walk]:
         """Over the peering if there is one (P4), to the NIC (E8), into its node."""
         outer = packet.headers[0]
         winner = packet.steps[-1].winner
@@ -288,7 +288,7 @@ class Tracer:
             yield from self._translated(nic, packet)
             return
         if (refusal := self._not_taken(nic, target, outer)) is not None:
-            yield _end(packet, DROPPED, *refusal)
+            yield ended(packet, DROPPED, *refusal)
             return
         yield from self._node(target.node, replace(packet, nodes=(*packet.nodes, target.node)))
 
@@ -322,12 +322,12 @@ class Tracer:
 
     # --- on the Internet ---
 
-    def _translated(self, nic: Nic, packet: _Packet) -> Iterator[Walk]:
+    def _translated(self, nic: Nic, packet: Packet) -> Iterator[Walk]:
         """Out through the NIC's public address (E9)."""
         outer = replace(packet.headers[0], source=nic.public_ip or nic.ip)
         yield from self._internet(nic.node, replace(packet, headers=(outer, *packet.headers[1:])))
 
-    def _internet(self, node: str, packet: _Packet) -> Iterator[Walk]:
+    def _internet(self, node: str, packet: Packet) -> Iterator[Walk]:
         """From a public address to a public address; at a NIC it becomes the private one again (E9)."""
         outer = packet.headers[0]
         for name, site in self.control.topology.sites.items():
@@ -337,7 +337,7 @@ class Tracer:
                 return
         target = next((each for each in self.index.nics.values() if each.public_ip == outer.destination), None)
         if target is None:
-            yield _end(packet, DROPPED, "internet", f"E9: nothing on the Internet has the address {outer.destination}")
+            yield ended(packet, DROPPED, "internet", f"E9: nothing on the Internet has the address {outer.destination}")
             return
         step = Step(node, "internet", target.label, packet.headers, packet.ttl, target.node, "over the Internet", "E9")
         headers = (replace(outer, destination=target.ip), *packet.headers[1:])
@@ -354,7 +354,7 @@ def walk_nodes(plan: Plan, control: ControlPlane, source: str, destination: Addr
     return Tracer(plan, control).trace(source, destination).visible
 
 
-def _forwarded(node: str, packet: _Packet, encrypted: bool) -> _Packet:
+def _forwarded(node: str, packet: Packet, encrypted: bool) -> Packet:
     """The packet after the node took it on: its TTL one less, unless what is forwarded is a tunnel's own header."""
     ttl = packet.ttl if packet.headers[0].tunnel else packet.ttl - 1
     place = len(packet.nodes) - 1
@@ -367,7 +367,8 @@ def walk_choices(plan: Plan, control: ControlPlane, source: str, destination: Ad
     return tuple(dict.fromkeys(walk.visible for walk in Tracer(plan, control).traces(source, destination)))
 
 
-def _end(packet: _Packet, verdict: str, at: str, reason: str, cycle: Sequence[str] = ()) -> Walk:
+def ended(packet: Packet, verdict: str, at: str, reason: str, cycle: Sequence[str] = ()) -> Walk:
+    """The walk of a packet that ends here, and why."""
     first = packet.steps[0].ttl if packet.steps else packet.ttl
     inner = packet.headers[-1]
     return Walk(

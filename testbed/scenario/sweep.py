@@ -1,0 +1,123 @@
+"""What every single fault of a design costs, on paper: which pairs lose connectivity, which go another way, what remains. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import combinations
+
+from msgspec import Struct
+
+from testbed.azure.control_plane import ControlPlane, converge
+from testbed.azure.impairment import INTACT, Broken
+from testbed.model.topology import Topology
+from testbed.plan.broken_trace import BrokenTracer
+from testbed.plan.trace import Tracer
+from testbed.plan.types import Plan
+from testbed.plan.walk import DELIVERED
+from testbed.scenario import talkers
+from testbed.scenario.elements import Element
+
+PARTLY = "partly"
+"""Some of the equal paths of a pair lead somewhere, others do not: which one a flow takes decides."""
+
+LOST = "lost"
+Pair = tuple[str, str]
+
+
+class Fate(Struct, frozen=True):
+    """What becomes of a pair's packets: delivered, lost or partly; the nodes of each way they may take; why they are lost."""
+
+    verdict: str
+    ways: tuple[tuple[str, ...], ...]
+    reason: str = ""
+
+
+class Outlook(Struct, frozen=True):
+    """The prediction while some elements are broken: the control plane it settles into, and every pair's fate."""
+
+    elements: tuple[Element, ...]
+    broken: Broken
+    control: ControlPlane
+    fates: Mapping[Pair, Fate]
+    before: Mapping[Pair, Fate]
+
+    @property
+    def name(self) -> str:
+        """The broken elements, for people."""
+        return " + ".join(each.name for each in self.elements) or "nothing broken"
+
+    @property
+    def lost(self) -> tuple[Pair, ...]:
+        """The pairs that were served before, and are not at all or not surely now."""
+        return tuple(pair for pair in self.served_before if self.fates[pair].verdict != DELIVERED)
+
+    @property
+    def moved(self) -> tuple[Pair, ...]:
+        """The pairs that are still served, by another way."""
+        kept = (pair for pair in self.served_before if self.fates[pair].verdict == DELIVERED)
+        return tuple(pair for pair in kept if set(self.fates[pair].ways) != set(self.before[pair].ways))
+
+    @property
+    def served_before(self) -> tuple[Pair, ...]:
+        """The pairs that are served while nothing is broken."""
+        return tuple(pair for pair, fate in self.before.items() if fate.verdict == DELIVERED)
+
+
+class Forecast:
+    """Predicts a design's faults: the topology and plan as they are, the control plane worked out anew for each fault."""
+
+    def __init__(self, topology: Topology, plan: Plan) -> None:
+        self.topology = topology
+        self.plan = plan
+        self.nodes = tuple(node.name for node in plan.nodes if node.kind in ("vm", "host"))
+        self.pairs: tuple[Pair, ...] = tuple((one, other) for one in self.nodes for other in self.nodes if one != other)
+        self._control = converge(topology)
+        self.intact = Outlook((), INTACT, self._control, *(2 * (dict(self._fates(Tracer(plan, self._control))),)))
+
+    def outlook(self, broken: Sequence[Element]) -> Outlook:
+        """The prediction while these elements are broken, all at once."""
+        sum_of = reduce(Broken.__or__, (each.broken for each in broken), INTACT)
+        control = converge(self.topology, broken=sum_of)
+        tracer = BrokenTracer(self.plan, control, self._control, sum_of)
+        return Outlook(tuple(broken), sum_of, control, dict(self._fates(tracer)), self.intact.fates)
+
+    def _fates(self, tracer: Tracer) -> Iterator[tuple[Pair, Fate]]:
+        for source, target in self.pairs:
+            walks = tracer.traces(source, talkers.port(self.plan, target).ip)
+            failed = [walk for walk in walks if walk.verdict != DELIVERED]
+            verdict = DELIVERED if not failed else LOST if len(failed) == len(walks) else PARTLY
+            yield (source, target), Fate(verdict, tuple(dict.fromkeys(walk.visible for walk in walks)), failed[0].reason if failed else "")
+
+
+def combined(single: Sequence[Element], *, pairs: bool) -> tuple[tuple[Element, ...], ...]:
+    """Every element alone and, with ``pairs``, any two that are not of one place."""
+    alone = [(each,) for each in single]
+    return (*alone, *((one, other) for one, other in combinations(single, 2) if pairs and one.place != other.place))
+
+
+def worst(outlooks: Iterable[Outlook], count: int) -> tuple[Outlook, ...]:
+    """The worst so many: most pairs lost, then most pairs moved; among equals in the order given."""
+    return tuple(sorted(outlooks, key=lambda each: (-len(each.lost), -len(each.moved)))[:count])
+
+
+def unexpected(outlook: Outlook, delivered: Mapping[Pair, bool]) -> tuple[str, ...]:
+    """Where what was observed is not what was predicted, in words. A pair that may go either way is never unexpected."""
+    lines = []
+    for pair, through in delivered.items():
+        fate = outlook.fates[pair]
+        if fate.verdict != PARTLY and through != (fate.verdict == DELIVERED):
+            why = f" ({fate.reason})" if fate.reason else ""
+            lines.append(f"{pair[0]} → {pair[1]}: predicted {fate.verdict}{why}, observed {DELIVERED if through else LOST}")
+    return tuple(lines)
+
+
+def told(outlook: Outlook) -> dict[str, object]:
+    """A prediction as JSON-ready data."""
+    return {
+        "fault": outlook.name,
+        "lost": [f"{source} → {target}" for source, target in outlook.lost],
+        "moved": [f"{source} → {target}" for source, target in outlook.moved],
+        "served_before": len(outlook.served_before),
+        "reasons": sorted({outlook.fates[pair].reason for pair in outlook.lost}),
+    }
