@@ -54,7 +54,9 @@ def conduct(
                 facts["exit_code"] = ExitCode.EXPECTATION_FAILED
                 collect(lab, folder / "bundle")
                 _prompt(lab, prompt_on_failure)
-            facts["deaths"] = [death for death in lab.client.status()["deaths"] if not death["on_purpose"]]
+            status = lab.client.status()
+            facts["deaths"] = [death for death in status["deaths"] if not death["on_purpose"]]
+            facts["restarts"] = status["restarts"]
     except TestbedError as error:
         facts |= {"error": str(error), "exit_code": error.exit_code}
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
@@ -92,7 +94,7 @@ def _record(
     return (
         made
         | {"description": loaded.scenario.description}
-        | {key: facts[key] for key in ("exit_code", "deaths") if key in facts}
+        | {key: facts[key] for key in ("exit_code", "deaths", "restarts") if key in facts}
         | (facts.get("emulation") or {})
     )
 

@@ -86,6 +86,10 @@ def _status_text(status: dict[str, Any]) -> str:
         for death in status["deaths"]
         if not death["on_purpose"]
     ]
+    lines += [
+        f"  started again: {each['node']}.{each['daemon']}" + (f", which failed: {each['error']}" if each["error"] else "")
+        for each in status.get("restarts", ())
+    ]
     lines += [f"  not emulated: {each}" for each in status["unsupported"]]
     return "\n".join([*lines, table(("node", "kind", "addresses", "daemons"), rows)])
 

@@ -23,6 +23,7 @@ from testbed.emulation.daemons import LAB
 from testbed.emulation.lab import Lab
 from testbed.emulation.lock import LabLock
 from testbed.emulation.processes import last_lines
+from testbed.emulation.restarts import Restarts
 from testbed.emulation.supervisor import Supervisor
 from testbed.emulation.undo import undo
 from testbed.errors import LabError, TestbedError
@@ -45,6 +46,8 @@ class Service:
         self._leave = False
         self._tear_down = False
         self._changing = threading.Lock()
+        self.restarts = Restarts(self._start_again)
+        self._seen_deaths = 0
 
     def routes(self) -> rpc.Routes:
         """What can be asked and ordered."""
@@ -71,17 +74,33 @@ class Service:
     def begin(self) -> None:
         """The lab is up: from now on its processes are watched and changes are welcome."""
         self.supervisor.watch_all()
+        self._seen_deaths = len(self.supervisor.deaths)  # an adopted lab's: nobody knows any more which were on purpose
         self.state = "up"
 
     def run(self) -> None:
         """Supervise until told to leave; gives the lab up, or tears it down when that was asked."""
         while not (self._leave or self._tear_down):
             self.supervisor.wait()
+            self._restart_the_dead()
         if self._tear_down:
             with self._changing:
                 self.state = "stopping"
             undo(self.lab.paths)
             self.lock.release()
+
+    def _restart_the_dead(self) -> None:
+        """Have daemons started again that died since the last time, if the topology wants it; never those that were told to end."""
+        new = self.supervisor.deaths[self._seen_deaths :]
+        self._seen_deaths += len(new)
+        for death in new:
+            if not death.on_purpose and self.lab.plan.restart == "always":
+                self.restarts.after_death(death.node, death.daemon)
+
+    def _start_again(self, node: str, daemon: str) -> None:
+        with self._changing:
+            running = self.lab.running.get(f"{node}.{daemon}")
+            if self.state == "up" and (running is None or running.ended() is not None):
+                self.supervisor.start(node, daemon)
 
     def leave(self) -> None:
         """End supervising, leave the lab running (SIGTERM)."""
@@ -117,7 +136,7 @@ class Service:
             self.supervisor.watch_all()
 
     def status(self, parameters: dict[str, Any]) -> Any:
-        """Everything labd knows: state, stages with their times, nodes with their daemons, deaths, what is not emulated."""
+        """Everything labd knows: state, stages with their times, nodes with their daemons, deaths, restarts, what is not emulated."""
         plan = self.lab.plan
         return {
             "lab": plan.lab,
@@ -141,6 +160,8 @@ class Service:
                 for node in plan.nodes
             ],
             "deaths": [vars(death) for death in self.supervisor.deaths],
+            "restart": plan.restart,
+            "restarts": [vars(restart) for restart in list(self.restarts.done)],
             "switches_disconnected": self._disconnected(),
         }
 

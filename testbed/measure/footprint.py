@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def footprint(pid: int) -> Footprint | None:
     """What a process holds now; None when it is gone. Memory is its proportional share (what it shares is divided)."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return None
     share = next((line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")), "0")

@@ -421,6 +421,14 @@ class Assumptions(Declared):
     )
 
 
+class Supervision(Declared):
+    """What becomes of a daemon that dies without being asked. One that a scenario or `fail` killed stays dead until it is healed."""
+
+    restart: Literal["never", "always"] = Field(
+        default="never", description="`never`: it is named in `status` and in the record; `always`: it is started again, too"
+    )
+
+
 class Suppression(Declared):
     """A finding of ``testbed check`` that is known and accepted; ``at`` limits it to one resource."""
 
@@ -449,6 +457,7 @@ class Topology(Declared):
     links: dict[str, Link] = Field(default_factory=dict, description="Paths between regions, as `REGION-REGION`")
     timers: Timers = Field(default=Timers(), description="Protocol timers")
     overlay_pool: Prefix = Field(default=IPv4Network("198.18.0.0/16"), description="Where tunnel addresses are taken from")
+    supervision: Supervision = Field(default=Supervision(), description="What becomes of daemons that die")
     limits: Limits = Field(default=Limits(), description="Azure's limits")
     assumptions: Assumptions = Field(default=Assumptions(), description="What is not settled about Azure")
     suppress: tuple[Suppression, ...] = Field(default=(), description="Findings that are known and accepted")

@@ -58,6 +58,7 @@ def compile_plan(
         load_balancers=_load_balancers(topology),
         hubs=found,
         domains=all_domains,
+        restart=topology.supervision.restart,
         unsupported=unsupported,
     )
 

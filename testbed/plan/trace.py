@@ -41,6 +41,7 @@ class Packet(Struct, frozen=True):
     hidden: tuple[int, ...] = ()
 
     def told(self, step: Step, **changes: object) -> Packet:
+        """The packet one step later, with what else changed."""
         return replace(self, steps=(*self.steps, step), **changes)
 
 

@@ -195,6 +195,7 @@ class Plan(Struct, frozen=True):
     load_balancers: tuple[LoadBalancerPlan, ...]
     hubs: tuple[Hub, ...]
     domains: tuple[Domain, ...]
+    restart: str = "never"  # or "always": daemons that died unasked are started again
     unsupported: tuple[str, ...] = ()  # what was asked for and this machine cannot emulate, in words
 
     def node(self, name: str) -> Node:

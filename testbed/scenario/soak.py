@@ -14,9 +14,14 @@ from testbed.scenario.elements import Element, elements
 from testbed.scenario.live import LiveLab
 from testbed.scenario.sweep import Forecast
 from testbed.scenario.trial import Observer, Trial, attempt
+from testbed.wait import poll
 
+Kernels = dict[str, frozenset[str]]
 Told = Callable[[Trial], None]
 _TOGETHER = 0.25  # how often two things break at once
+PATIENCE = 15.0
+"""Seconds that kernels have to get their routes back once packets, sessions and switches are as before."""
+
 _STAY = 1.0  # seconds that something stays broken at most, once the lab has settled
 
 
@@ -54,7 +59,7 @@ def soak(lab: LiveLab, seconds: float, seed: int, tell: Told) -> Soak:
     before = kernels(lab)
     while time.monotonic() - start < seconds:
         trial = attempt(observer, forecast.outlook(some(choose, everything)), timed=False, stay=choose.uniform(0.0, _STAY))
-        trial.left += different(before, kernels(lab))
+        trial.left += _settled(before, lab)
         done.trials.append(trial)
         done.samples.append(footprints(processes(lab)))
         tell(trial)
@@ -63,6 +68,18 @@ def soak(lab: LiveLab, seconds: float, seed: int, tell: Told) -> Soak:
     done.seconds = time.monotonic() - start
     done.deaths = [death for death in lab.client.status()["deaths"] if not death["on_purpose"]]
     return done
+
+
+def _settled(before: Kernels, lab: LiveLab) -> tuple[str, ...]:
+    """How the kernels still differ when zebra had its time: a daemon that came back tells it all again in its own time."""
+    found: list[tuple[str, ...]] = [()]
+
+    def check() -> str | None:
+        found[0] = different(before, kernels(lab))
+        return found[0][0] if found[0] else None
+
+    poll(check, budget=PATIENCE, interval=0.2)
+    return found[0]
 
 
 def some(choose: random.Random, everything: tuple[Element, ...]) -> tuple[Element, ...]:
@@ -78,9 +95,6 @@ def processes(lab: LiveLab) -> dict[str, int]:
     found = {f"lab.{each['name']}": each["pid"] for each in status["processes"]}
     found |= {f"{node['name']}.{each['name']}": each["pid"] for node in status["nodes"] for each in node["daemons"]}
     return {"labd": int(status["labd"]), **found}
-
-
-Kernels = dict[str, frozenset[str]]
 
 
 def kernels(lab: LiveLab) -> Kernels:

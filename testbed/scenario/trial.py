@@ -66,7 +66,7 @@ class Observer:
         self.lab = lab
         self.forecast = forecast
         self.delivered: dict[Pair, bool] = {}
-        self._budget = BUDGET + 3 * forecast.topology.timers.bgp.hold
+        self.budget = BUDGET + 3 * forecast.topology.timers.bgp.hold
 
     def settle(self, outlook: Outlook, *, whole: bool) -> tuple[float, tuple[str, ...]]:
         """Wait until the lab has been as predicted for `STEADY` seconds: when it began to be (seconds from now), what still differs.
@@ -87,7 +87,7 @@ class Observer:
             since.append(looked)
             return None if looked - since[0] >= STEADY else "as predicted, but not for long"
 
-        if poll(check, budget=self._budget, interval=0.1) is not None and found[0]:
+        if poll(check, budget=self.budget, interval=0.1) is not None and found[0]:
             found[0] = tuple(dict.fromkeys((*found[0], *self.probe(outlook))))
         return (since[0] if since else time.monotonic()) - start, found[0]
 

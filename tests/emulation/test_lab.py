@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -339,3 +340,27 @@ def test_a_lab_that_was_never_finished_is_not_adopted(small_plan: MakePlan, lab_
 def test_what_is_no_name_of_a_lab_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="is no name of a lab"):
         client.down(name)
+
+
+def test_a_daemon_that_died_is_started_again_if_the_topology_says_so(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    lab = up(msgspec.structs.replace(small_plan(lab_name), restart="always"))
+
+    def bgpd() -> dict[str, Any]:
+        node = next(node for node in lab.status()["nodes"] if node["name"] == "nva1")
+        return next(daemon for daemon in node["daemons"] if daemon["name"] == "bgpd")
+
+    first = bgpd()["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: None if bgpd()["state"] == "running" and bgpd()["pid"] != first else "dead", what="start again", budget=5.0)
+    wait_until(lambda: None if lab.status()["restarts"] else "not told", what="restart told", budget=1.0)
+    assert [(each["node"], each["daemon"], each["error"]) for each in lab.status()["restarts"]] == [("nva1", "bgpd", "")]
+    assert deaths(lab)["nva1.bgpd"]["on_purpose"] is False
+    lab.stop_daemon("nva1", "bgpd", signal.SIGKILL)  # on purpose: stays dead, also when something else dies and is started again
+    zebra = next(
+        daemon for node in lab.status()["nodes"] if node["name"] == "nva1" for daemon in node["daemons"] if daemon["name"] == "zebra"
+    )
+    os.kill(zebra["pid"], signal.SIGKILL)
+    wait_until(lambda: None if len(lab.status()["restarts"]) == 2 else "not told", what="restart of zebra", budget=5.0)
+    assert bgpd()["state"] == "stopped"
+    assert lab.start_daemon("nva1", "bgpd")["state"] == "running"
+    down(lab_name)
