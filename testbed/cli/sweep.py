@@ -115,6 +115,8 @@ def _times(trial: Trial) -> str:
         parts.append(f"{len(trial.outages)} survivors lost for up to {max(trial.outages.values()):.2f} s")
     if trial.back:
         parts.append(f"back {max(trial.back.values()):.2f} s after healing")
+    if trial.disturbed:
+        parts.append(f"the healing cost {len(trial.disturbed)} survivors up to {max(trial.disturbed.values()):.2f} s")
     return ", ".join(parts)
 
 

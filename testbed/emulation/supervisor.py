@@ -101,7 +101,11 @@ class Supervisor:
             end([running.identity])
 
     def start(self, node: str, daemon: str) -> None:
-        """Start a process that is not running, and wait until it is ready."""
+        """Start a process that is not running, and wait until it is ready.
+
+        Processes of the node that live on it are started anew, too, as FRR's own watchfrr does: bgpd never tells a second zebra what it
+        told the first one (FRR 8.4, bgp_zebra_connected).
+        """
         running = self.lab.running.get(f"{node}.{daemon}")
         if running is not None and running.ended() is None:
             raise LabError(f"{node}: {daemon} already runs (pid {running.pid})")
@@ -110,6 +114,16 @@ class Supervisor:
         else:
             self._start_daemon(node, daemon)
         self.watch_all()
+        for other in self._living_on(node, daemon):
+            self.stop(node, other, signal.SIGTERM)
+            self._start_daemon(node, other)
+            self.watch_all()
+
+    def _living_on(self, node: str, daemon: str) -> list[str]:
+        """The processes of a node that run, and are started only after that one."""
+        daemons = () if node == LAB else self.lab.plan.node(node).daemons
+        known = ((each.name, self.lab.running.get(f"{node}.{each.name}")) for each in daemons if daemon in each.after)
+        return [name for name, running in known if running is not None and running.ended() is None]
 
     def _start_daemon(self, node_name: str, daemon_name: str) -> None:
         node, daemon = find(self.lab.plan, node_name, daemon_name)

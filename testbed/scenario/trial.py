@@ -15,6 +15,7 @@ from testbed.measure.streams import Flow, Streams
 from testbed.scenario import talkers
 from testbed.scenario.convergence import differences, expected_injection, injection
 from testbed.scenario.failing_over import Lab
+from testbed.scenario.kernels import different, kernels
 from testbed.scenario.live import LiveLab
 from testbed.scenario.sweep import Forecast, Outlook, Pair, unexpected
 from testbed.wait import poll
@@ -38,7 +39,8 @@ class Trial:
     """One fault on a live lab. Seconds are None where nothing was measured; pairs are in words.
 
     ``settled``: until all was as predicted; ``mended``: the same after healing. ``outages``: of pairs that were to survive, from the
-    fault to the end of their loss. ``back``: of the others, from the beginning of the healing until they got through again.
+    fault to the end of their loss. ``back``: of the others, from the beginning of the healing until they got through again;
+    ``disturbed``: of the survivors, the same, when the healing cost them packets.
     ``unexpected``: differences from the prediction while it was broken; ``left``: what is not as before after healing.
     """
 
@@ -49,6 +51,7 @@ class Trial:
     mended: float | None = None
     outages: dict[str, float] = field(default_factory=dict)
     back: dict[str, float] = field(default_factory=dict)
+    disturbed: dict[str, float] = field(default_factory=dict)
     not_back: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
@@ -60,18 +63,19 @@ class Trial:
 
 
 class Observer:
-    """Looks at one lab again and again, and says how it differs from an outlook."""
+    """Looks at one lab again and again, and says how it differs from an outlook. Made while nothing is broken."""
 
     def __init__(self, lab: LiveLab, forecast: Forecast) -> None:
         self.lab = lab
         self.forecast = forecast
         self.delivered: dict[Pair, bool] = {}
+        self._kernels = kernels(lab.client, lab.plan)
         self.budget = BUDGET + 3 * forecast.topology.timers.bgp.hold
 
     def settle(self, outlook: Outlook, *, whole: bool) -> tuple[float, tuple[str, ...]]:
         """Wait until the lab has been as predicted for `STEADY` seconds: when it began to be (seconds from now), what still differs.
 
-        ``whole``: the controller and the switches must agree, too; without it packets alone count.
+        ``whole``: flows and groups of the switches and routes of the kernels must be as they should, too.
         """
         self.delivered = {}
         start = time.monotonic()
@@ -92,11 +96,12 @@ class Observer:
         return (since[0] if since else time.monotonic()) - start, found[0]
 
     def look(self, outlook: Outlook, *, whole: bool) -> tuple[str, ...]:
-        """What differs from the outlook now, in words: injected routes, packets and, with ``whole``, flows and groups."""
+        """What differs from the outlook now, in words: injected routes, packets and, with ``whole``, flows, groups and kernels."""
         lines = list(self._routes(outlook)) if not outlook.broken.frozen else []
         lines += self._sessions(outlook)
         if whole and not lines:
             lines += self._switches()
+            lines += different(self._kernels, kernels(self.lab.client, self.lab.plan))
         if not lines or not self.delivered:
             lines += self.probe(outlook)
         return tuple(lines)
@@ -181,8 +186,11 @@ def _time(trial: Trial, outlook: Outlook, outages: Mapping[Flow, Outage], broken
         pair, name = (flow.source, flow.target), f"{flow.source} → {flow.target}"
         if pair in lost:
             trial.back[name] = _end_of_loss(outage, mended_at, float("inf"))
-        elif (end := _end_of_loss(outage, broken_at, mended_at)) > 0:
-            trial.outages[name] = end
+        else:
+            if (end := _end_of_loss(outage, broken_at, mended_at)) > 0:
+                trial.outages[name] = end
+            if (end := _end_of_loss(outage, mended_at, float("inf"))) > 0:
+                trial.disturbed[name] = end
         if not outage.recovered and outage.last_lost is not None and outage.last_lost.duration >= _SHORT:
             trial.not_back = (*trial.not_back, name)
 

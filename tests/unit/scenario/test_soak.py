@@ -8,7 +8,8 @@ from testbed.azure.impairment import INTACT
 from testbed.measure.footprint import Footprint, footprint, growth, unbounded
 from testbed.model.scenario import Fault
 from testbed.scenario.elements import Element
-from testbed.scenario.soak import Soak, different, some
+from testbed.scenario.kernels import different
+from testbed.scenario.soak import Soak, some
 from testbed.scenario.trial import Trial
 
 MIB = 2**20
