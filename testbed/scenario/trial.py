@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.azure.types import Address, Prefix
+from testbed.emulation import readiness
 from testbed.errors import TestbedError
 from testbed.measure.outage import Outage
 from testbed.measure.streams import Flow, Streams
@@ -128,10 +129,10 @@ class Observer:
         for each in network.adjacencies:
             down.setdefault(frozenset((each.a.router, each.b.router)), bool(each.down))
         wrong = []
-        for row in self.lab.sessions():
-            expected = not down.get(frozenset(row.nodes), False)
-            if row.up != expected:
-                wrong.append(f"BGP {' - '.join(row.nodes)} is {'up' if row.up else f'down ({row.reason})'}")
+        for state in readiness.session_states(self.lab.plan, self.lab.client.paths):
+            expected = not down.get(frozenset(state.peering.nodes), False)
+            if state.up != expected:
+                wrong.append(f"BGP {' - '.join(state.peering.nodes)} is {'up' if state.up else f'down ({state.state})'}")
         return wrong
 
     def _switches(self) -> tuple[str, ...]:
