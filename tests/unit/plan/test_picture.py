@@ -41,6 +41,6 @@ def test_the_plan_in_words() -> None:
         "nva1-nva2",
         "| router bgp 65001",
         "table 20 route",
-        "not emulated here",
+        "40 ms",
     ):
         assert words in text
