@@ -83,7 +83,7 @@ class Lab:
         end("network")
         self._wait("daemons", self._startup.step)
         end("daemons")
-        with closing(readiness.TunnelProbe(self.plan)) as tunnels:
+        with closing(readiness.TunnelProbe(self.plan, self.paths)) as tunnels:
             self._wait("tunnels", tunnels if self.with_controller else lambda: None)
         end("tunnels")
         try:

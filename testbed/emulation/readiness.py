@@ -17,6 +17,7 @@ from typing import Any
 from testbed import rpc
 from testbed.emulation import netns
 from testbed.emulation.paths import LabPaths
+from testbed.emulation.processes import last_lines
 from testbed.errors import NotReady, TestbedError
 from testbed.plan.types import BgpPeering, Node, Plan, TunnelPlan
 from testbed.vty import show
@@ -184,15 +185,25 @@ class Settled:
 class TunnelProbe:
     """A check: every tunnel's far inner address answers an echo from its near end. Close it when done."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, paths: LabPaths | None = None) -> None:
+        """With ``paths`` the reason tells what charon said last, where the tunnel is protected."""
         ids = {node.name: node.id for node in plan.nodes}
+        protected = [tunnel for tunnel in plan.tunnels if tunnel.type == "ipsec"]
+        self._logs = {tunnel.name: paths.node(plan.node(tunnel.nodes[0])) / "charon.log" for tunnel in protected} if paths else {}
         self._waiting = {tunnel.name: _Echo(ids[tunnel.nodes[0]], tunnel.inner[0], tunnel.inner[1]) for tunnel in plan.tunnels}
 
     def __call__(self) -> str | None:
         """None once all have answered, else a tunnel that has not."""
         for name in [name for name, echo in self._waiting.items() if echo.answered()]:
             self._waiting.pop(name).close()
-        return f"tunnel {next(iter(self._waiting))} does not carry packets" if self._waiting else None
+        silent = next(iter(self._waiting), None)
+        return None if silent is None else f"tunnel {silent} does not carry packets{self._last_words(silent)}"
+
+    def _last_words(self, tunnel: str) -> str:
+        """What IKE said last, but for the greetings that it exchanges every second."""
+        lines = last_lines(self._logs[tunnel], 50).splitlines() if tunnel in self._logs else []
+        spoken = [line.partition("> ")[2] for line in lines if "[IKE] <" in line and "DPD" not in line]
+        return f"; charon: {'; '.join(spoken[-3:])}" if spoken else ""
 
     @property
     def silent(self) -> frozenset[str]:

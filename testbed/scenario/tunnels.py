@@ -38,6 +38,11 @@ def rekey(client: LabClient, plan: Plan, name: str) -> None:
         wait_until(check, what=f"rekeying of {name}", budget=BUDGET, interval=0.02)
 
 
+def security_associations(client: LabClient, plan: Plan, node: str) -> str:
+    """What charon of a node says of its IKE and child SAs: peers, algorithms, counters, no keys. Raises LabError when it is silent."""
+    return _swanctl(client, plan, node, "--list-sas")
+
+
 def _numbers(client: LabClient, plan: Plan, node: str, connection: str, kind: re.Pattern[str]) -> frozenset[str]:
     return frozenset(kind.findall(_swanctl(client, plan, node, "--list-sas", "--ike", connection, "--raw")))
 

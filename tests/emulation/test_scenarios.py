@@ -18,7 +18,10 @@ QUICK = {
     "active-standby",
     "dual-region",
     "eight-nvas",
+    "expressroute-overlay",
+    "expressroute-plain",
     "full-mesh",
+    "ipsec-overlay",
     "no-overlay",
     "no-overlay-udr-propagation",
     "one-instance",
@@ -26,6 +29,8 @@ QUICK = {
     "route-limit",
     "third-party-next-hop",
     "three-regions",
+    "two-gateways",
+    "vpn-gateway",
 }
 """What runs in CI; the others belong to the full run."""
 

@@ -1,0 +1,161 @@
+"""IPsec on the real machine: where the keys are, that the guard is needed, and what is said when two ends do not agree."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from testbed.emulation import client, enter, lab, lock, processes, readiness
+from testbed.emulation.client import LabClient
+from testbed.errors import NotReady
+from testbed.model.loader import parse_topology
+from testbed.model.topology import Topology
+from testbed.plan.compile import compile_plan
+from testbed.plan.templates import load_templates
+from testbed.plan.types import Plan
+from testbed.report.bundle import collect
+from testbed.scenario.live import LiveLab
+from testbed.scenario.tunnels import security_associations
+from testbed.wait import poll, wait_until
+
+pytestmark = pytest.mark.root
+
+TWO_ENDS = """
+name: keys
+regions:
+  region1: {vnets: {hub1: {address_space: [10.1.0.0/16], subnets: {nva: 10.1.0.0/24, work: 10.1.1.0/24}}}}
+  region2: {vnets: {hub2: {address_space: [10.2.0.0/16], subnets: {nva: 10.2.0.0/24}}}}
+peerings: [{from: hub1, to: hub2}, {from: hub2, to: hub1}]
+nvas:
+  nva1: {subnet: hub1/nva, asn: 65001}
+  nva2: {subnet: hub2/nva, asn: 65002, loopbacks: [192.0.2.1/32], advertise: [192.0.2.1/32]}
+tunnels:
+  - {type: ipsec, between: [nva1, nva2]}
+vms:
+  vm1: {subnet: hub1/work}
+"""
+
+
+@pytest.fixture
+def topology() -> Topology:
+    return parse_topology(TWO_ENDS).topology
+
+
+@pytest.fixture
+def plan(topology: Topology, lab_name: str) -> Plan:
+    return compile_plan(topology, lab=lab_name, templates=load_templates())
+
+
+@pytest.fixture
+def up(plan: Plan, down: Callable[[str], float]) -> Iterator[LabClient]:
+    yield client.up(plan, lambda stage, seconds: None)
+    down(plan.lab)
+
+
+def carries(lab: LabClient) -> None:
+    def there() -> str | None:
+        return next((f"{tunnel.name} is silent" for tunnel, answered in readiness.tunnel_answers(lab.plan, 0.3) if not answered), None)
+
+    wait_until(there, what="the tunnel", budget=10.0)
+
+
+def keys_of(lab: LabClient) -> dict[str, str]:
+    return msgspec.json.decode(lab.paths.keys.read_bytes(), type=dict[str, str])
+
+
+def test_keys_are_where_they_are_used_and_nowhere_else(up: LabClient, topology: Topology, tmp_path: Path) -> None:
+    (key,) = keys_of(up).values()
+    secret = key.encode()
+    files = [file for file in up.paths.dir.rglob("*") if file.is_file()]
+    holders = [file for file in files if secret in file.read_bytes()]
+    assert sorted(file.name for file in holders) == ["keys.json", "swanctl.conf", "swanctl.conf"]
+    for file in holders:
+        found = file.stat()
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o600), file
+    assert any(file.name == "charon.log" for file in files)
+
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue  # gone meanwhile
+        assert secret not in said, process
+
+    live = LiveLab(up, topology, lambda *_: up.plan)
+    collect(live, tmp_path / "bundle")
+    bundled = [file for file in (tmp_path / "bundle").rglob("*") if file.is_file()]
+    assert {"nva1.swanctl.conf", "nva1.charon.log", "nva1.sas.json"} <= {file.name for file in bundled}
+    assert [file for file in bundled if secret in file.read_bytes()] == []
+    assert secret not in json.dumps([up.status(), up.controller("GET", "/status")]).encode()
+    assert key not in security_associations(up, up.plan, "nva1")
+
+
+def test_keys_outlive_labd_and_charon(up: LabClient) -> None:
+    before = keys_of(up)
+    who = lock.holder(up.paths)
+    assert who is not None
+    processes.end([who])
+    up.stop_daemon("nva1", "charon", signal.SIGKILL)  # a new labd adopts the lab to do that
+    assert [answered for _, answered in readiness.tunnel_answers(up.plan, 0.3)] == [False]
+    up.start_daemon("nva1", "charon")
+    carries(up)
+    assert keys_of(up) == before
+
+
+def test_without_the_guard_packets_would_be_seen_in_clear(up: LabClient, topology: Topology) -> None:
+    """What looks for them can find them: with charon dead and its guard gone, BGP and BFD of the tunnel are on the wire as they are."""
+    live = LiveLab(up, topology, lambda *_: up.plan)
+
+    def seen() -> tuple[int, int]:
+        return live.readable_on_link(("nva1", "hub1"), (), lambda: poll(lambda: "go on", budget=2.0, interval=0.1))
+
+    readable, frames = seen()
+    assert readable == 0 < frames
+    up.stop_daemon("nva1", "charon", signal.SIGKILL)
+    assert seen()[0] == 0
+    assert enter.run(up.plan, up.paths, "nva1", ("nft", "flush", "table", "inet", "ipsec_guard")).returncode == 0
+    assert seen()[0] > 0
+
+
+def other_end(plan: Plan, old: str, new: str) -> Plan:
+    """The plan with something else in what charon of nva2 is told."""
+    nodes = []
+    for node in plan.nodes:
+        text = node.files.get("swanctl.conf", "")
+        if node.name == "nva2":
+            assert old in text
+            node = msgspec.structs.replace(node, files=node.files | {"swanctl.conf": text.replace(old, new)})
+        nodes.append(node)
+    return msgspec.structs.replace(plan, nodes=tuple(nodes))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("{secret:nva1-nva2}", "{secret:another}", r"AUTHENTICATION_FAILED|MAC mismatched"),
+        ("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256", r"NO_PROPOSAL_CHOSEN|proposals unacceptable"),
+    ],
+    ids=["wrong-key", "wrong-proposal"],
+)
+def test_two_ends_that_do_not_agree_say_why(
+    plan: Plan, old: str, new: str, words: str, monkeypatch: pytest.MonkeyPatch, down: Callable[[str], float]
+) -> None:
+    monkeypatch.setitem(lab.BUDGETS, "tunnels", 2.0)
+    with pytest.raises(NotReady, match=rf"tunnel nva1-nva2 does not carry packets; charon: .*({words})"):
+        client.up(other_end(plan, old, new), lambda stage, seconds: None)
+    assert client.labs() == ()
+
+
+def test_two_labs_have_different_keys(up: LabClient, topology: Topology, down: Callable[[str], float]) -> None:
+    second = f"{up.lab}-b"
+    other = client.up(compile_plan(topology, lab=second, templates=load_templates()), lambda stage, seconds: None)
+    try:
+        assert set(keys_of(up).values()).isdisjoint(keys_of(other).values())
+    finally:
+        down(second)
