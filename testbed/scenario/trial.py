@@ -153,7 +153,8 @@ def attempt(observer: Observer, outlook: Outlook, *, timed: bool, stay: float = 
     with _streams(lab.client, flows) as streams:
         _pause(_LEAD if timed else 0.0)
         broken_at = time.time()
-        for element in outlook.elements:
+        order = sorted(outlook.elements, key=lambda each: not each.broken.frozen)  # switches that stay as they are, first
+        for element in order:
             lab.act(element.fail)
         acted = time.time() - broken_at
         waited, trial.unexpected = observer.settle(outlook, whole=False)
@@ -162,7 +163,7 @@ def attempt(observer: Observer, outlook: Outlook, *, timed: bool, stay: float = 
         _pause(stay)
         meanwhile()
         mended_at = time.time()
-        for element in reversed(outlook.elements):
+        for element in reversed(order):
             lab.act(element.heal)
         acted = time.time() - mended_at
         waited, trial.left = observer.settle(forecast.intact, whole=True)
