@@ -20,13 +20,14 @@ class Broken(Struct, frozen=True):
 
     ``silent``: nodes whose NICs and links carry nothing. ``mute``: nodes without BGP, which forward by what their kernel holds.
     ``stale``: nodes whose kernel keeps the routes that it had (nobody takes them out). ``devices``: tunnels, and links outside the
-    VNets, that carry nothing. ``peerings``: pairs of VNets whose link carries nothing. ``frozen``: the switches stay as they are.
+    VNets, that carry nothing; ``vanished`` those of them that are down, which a kernel's routes no longer use. ``peerings``: pairs of VNets whose link carries nothing. ``frozen``: the switches stay as they are.
     """
 
     silent: frozenset[str] = frozenset()
     mute: frozenset[str] = frozenset()
     stale: frozenset[str] = frozenset()
     devices: frozenset[str] = frozenset()
+    vanished: frozenset[str] = frozenset()
     peerings: frozenset[Pair] = frozenset()
     frozen: bool = False
 
@@ -37,6 +38,7 @@ class Broken(Struct, frozen=True):
             self.mute | other.mute,
             self.stale | other.stale,
             self.devices | other.devices,
+            self.vanished | other.vanished,
             self.peerings | other.peerings,
             self.frozen or other.frozen,
         )

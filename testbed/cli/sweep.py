@@ -30,10 +30,11 @@ _name_option = click.option("--name", help="The lab's name; the topology's own w
 @topology_argument
 @click.option("--pairs", is_flag=True, help="Any two faults at once, too.")
 @click.option("--live", type=click.IntRange(min=0), default=0, help="Try so many of the worst on a live lab [0].")
+@click.option("--only", default="", help="Only faults with this in their name.")
 @_name_option
 @_results_option
 @json_option
-def sweep(topology: Path, pairs: bool, live: int, name: str | None, results: Path, as_json: bool) -> int:
+def sweep(topology: Path, pairs: bool, live: int, only: str, name: str | None, results: Path, as_json: bool) -> int:
     """Fail each element of TOPOLOGY alone: what each fault costs on paper, and with --live what the worst cost on a lab."""
     if live:
         need_root("sweep --live")
@@ -44,6 +45,7 @@ def sweep(topology: Path, pairs: bool, live: int, name: str | None, results: Pat
     loaded, plan = compile_file(topology, name)
     forecast = Forecast(loaded.topology, plan)
     outlooks = [forecast.outlook(each) for each in combined(elements(plan), pairs=pairs)]
+    outlooks = [each for each in outlooks if only in each.name]
     if not as_json:
         click.echo(_matrix(outlooks, len(forecast.intact.served_before)))
     trials = _tried(topology, name, worst(outlooks, live), as_json) if live else []

@@ -31,9 +31,11 @@ class BrokenTracer(Tracer):
         return super()._injected(domain, home)
 
     def _fib(self, node: str) -> PrefixMap[tuple[FibHop, ...]]:
-        if node in self._broken.stale and node not in self._fibs:
-            self._fibs[node] = PrefixMap(self._before.fib(node))
-        return super()._fib(node)
+        if node not in self._fibs:
+            table = (self._before if node in self._broken.stale else self.control).fib(node)
+            usable = {prefix: tuple(hop for hop in hops if hop.device not in self._broken.vanished) for prefix, hops in table.items()}
+            self._fibs[node] = PrefixMap({prefix: hops for prefix, hops in usable.items() if hops})
+        return self._fibs[node]
 
     def _fabric(self, nic: Nic, packet: Packet) -> Iterator[Walk]:
         if nic.node in self._broken.silent:

@@ -62,7 +62,7 @@ def _nodes(plan: Plan) -> Iterator[Element]:
 
 def _tunnels(plan: Plan) -> Iterator[Element]:
     for tunnel in plan.tunnels:
-        yield _element(f"tunnel {tunnel.name}", tunnel.name, Broken(devices=frozenset((tunnel.name,))), tunnel=tunnel.name)
+        yield _element(f"tunnel {tunnel.name}", tunnel.name, _cut(tunnel.name), tunnel=tunnel.name)
 
 
 def _links(plan: Plan) -> Iterator[Element]:
@@ -75,7 +75,12 @@ def _links(plan: Plan) -> Iterator[Element]:
     for wire in plan.wires:
         if not hosts & set(wire.nodes):
             name = "-".join(wire.nodes)
-            yield _element(f"circuit {name}", name, Broken(devices=frozenset((name,))), link=wire.nodes)
+            yield _element(f"circuit {name}", name, _cut(name), link=wire.nodes)
+
+
+def _cut(device: str) -> Broken:
+    """A device that is down at both ends."""
+    return Broken(devices=frozenset((device,)), vanished=frozenset((device,)))
 
 
 def _daemons(plan: Plan) -> Iterator[Element]:

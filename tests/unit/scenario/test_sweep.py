@@ -148,3 +148,11 @@ def test_a_prediction_is_plain_data(dual: Forecast) -> None:
     assert data["fault"] == "link hub1 - hub2"
     assert "vmh1 → vmh2" in data["lost"]  # type: ignore[operator]
     assert data["served_before"] == 26
+
+
+def test_a_kernel_no_longer_uses_a_circuit_that_is_down_but_still_one_whose_far_end_lost_its_routes() -> None:
+    forecast = forecast_of("expressroute-overlay")
+    down = forecast.outlook([element(forecast.plan, "circuit london-msee0-onprem")])
+    assert down.fates["client", "vm11"].verdict == "delivered"
+    mute = forecast.outlook([element(forecast.plan, "london-msee0: bgpd")])
+    assert mute.fates["client", "vm11"].verdict == PARTLY  # the site's own routes to the tunnel's end lead over both circuits
