@@ -20,7 +20,8 @@ class Broken(Struct, frozen=True):
 
     ``silent``: nodes whose NICs and links carry nothing. ``mute``: nodes without BGP, which forward by what their kernel holds.
     ``stale``: nodes whose kernel keeps the routes that it had (nobody takes them out). ``devices``: tunnels, and links outside the
-    VNets, that carry nothing; ``vanished`` those of them that are down, which a kernel's routes no longer use. ``peerings``: pairs of VNets whose link carries nothing. ``frozen``: the switches stay as they are.
+    VNets, that carry nothing; ``vanished`` those of them that are down, which a kernel's routes no longer use. ``peerings``: pairs
+    of VNets whose link carries nothing. ``frozen``: the switches stay as they are.
     """
 
     silent: frozenset[str] = frozenset()
