@@ -114,11 +114,11 @@ def _tell(trial: Trial) -> None:
 def _times(trial: Trial) -> str:
     parts = [f"settled after {trial.settled:.2f} s"] if trial.settled is not None else []
     if trial.outages:
-        parts.append(f"{len(trial.outages)} survivors lost for up to {max(trial.outages.values()):.2f} s")
+        parts.append(f"{len(trial.outages)} survivors lost packets until {max(trial.outages.values()):.2f} s after")
     if trial.back:
         parts.append(f"back {max(trial.back.values()):.2f} s after healing")
     if trial.disturbed:
-        parts.append(f"the healing cost {len(trial.disturbed)} survivors up to {max(trial.disturbed.values()):.2f} s")
+        parts.append(f"{len(trial.disturbed)} survivors lost packets until {max(trial.disturbed.values()):.2f} s after healing")
     return ", ".join(parts)
 
 
