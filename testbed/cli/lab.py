@@ -111,10 +111,13 @@ def trace(source: str, destination: str, lab: str | None, as_json: bool) -> int:
     from testbed.scenario.building import live
 
     found = live(lab)
-    journey, predicted = found.trace(source, destination), found.predicted_path(source, destination)
-    agree = journey.nodes == predicted or journey.result == "loop"
+    journey, walks = found.trace(source, destination), found.predicted_walks(source, destination)
+    choices = tuple(dict.fromkeys(walk.visible for walk in walks))  # a flow takes one of the ways of equal cost
+    predicted = journey.nodes if journey.nodes in choices else choices[0]
+    agree = journey.nodes == predicted or (journey.result == "loop" and any(walk.verdict == "loops" for walk in walks))
     if as_json:
-        print_json(asdict(journey) | {"result": journey.result, "ttl_down": journey.ttl_down, "predicted": predicted, "agree": agree})
+        facts = {"result": journey.result, "ttl_down": journey.ttl_down, "predicted": predicted, "choices": choices, "agree": agree}
+        print_json(asdict(journey) | facts)
         return 0 if agree else 1
     start = journey.sightings[0].time if journey.sightings else 0.0
     rows = [
@@ -125,7 +128,8 @@ def trace(source: str, destination: str, lab: str | None, as_json: bool) -> int:
     click.echo(f"observed:  {' → '.join(journey.nodes)}  ({journey.result}, TTL down by {journey.ttl_down})")
     if journey.time_exceeded_by:
         click.echo(f"           TTL exceeded sent by {journey.time_exceeded_by}, cycle {' → '.join(journey.cycle)}")
-    click.echo(f"predicted: {' → '.join(predicted)}" + ("" if agree else "   (differs)"))
+    among = f"   (one of {len(choices)} equal paths)" if len(choices) > 1 else ""
+    click.echo(f"predicted: {' → '.join(predicted)}{among}" + ("" if agree else "   (differs)"))
     return 0 if agree else 1
 
 

@@ -115,9 +115,6 @@ class LabView(Protocol):
     def trace(self, source: str, target: str) -> Journey:
         """The path of one marked probe."""
 
-    def predicted_path(self, source: str, target: str) -> tuple[str, ...]:
-        """The nodes of the walk over the plan, ends included."""
-
     def hops(self, source: str, target: str) -> tuple[str | None, ...]:
         """The addresses that a traceroute shows."""
 

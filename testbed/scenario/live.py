@@ -159,12 +159,6 @@ class LiveLab:
         """The path of one marked probe, seen at every device of every node."""
         return trace(self._endpoint(source), self._endpoint(target), {node.name: node.id for node in self.plan.nodes})
 
-    def predicted_path(self, source: str, target: str) -> tuple[str, ...]:
-        """The nodes of the walk over the plan, ends included."""
-        from testbed.plan.trace import walk_nodes
-
-        return walk_nodes(self.plan, self.predicted, source, self._endpoint(target).address)
-
     def hops(self, source: str, target: str) -> tuple[str | None, ...]:
         """The addresses that a traceroute shows."""
         known = target in self._nics or any(node.name == target for node in self.plan.nodes)

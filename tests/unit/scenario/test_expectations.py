@@ -119,9 +119,6 @@ class FakeLab:
     def trace(self, source: str, target: str) -> Journey:
         return self.journey
 
-    def predicted_path(self, source: str, target: str) -> tuple[str, ...]:
-        return self.walk
-
     def on_link(self, link: tuple[str, str], meanwhile: Callable[[], object]) -> tuple[tuple[Header, ...], ...]:
         meanwhile()
         return self.link
