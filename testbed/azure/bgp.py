@@ -53,8 +53,8 @@ class Exports(Struct, frozen=True):
     """What a router sends on a session: routes learned from neighbours of the roles ``sources`` (`LOCAL`: its own), rewritten.
 
     ``only``, where given, limits the own routes; ``deny`` are prefixes never sent. ``next_hop`` is a third-party next hop.
-    ``keep_next_hop`` leaves it as it is even on eBGP, ``next_hop_self`` not even on iBGP. ``reflect`` (iBGP) passes on what came by iBGP (RFC 4456).
-    ``prepend_by_prefix`` goes before ``prepend``.
+    ``keep_next_hop`` leaves it as it is even on eBGP, ``next_hop_self`` not even on iBGP. ``reflect`` (iBGP) passes on what came by
+    iBGP (RFC 4456). ``prepend_by_prefix`` goes before ``prepend``.
     """
 
     sources: frozenset[str] = frozenset({LOCAL})

@@ -53,7 +53,7 @@ def everything_that_is_run(plan: Plan) -> list[str]:
     made: list[str] = list(strings(msgspec.to_builtins(plan)))
     for node in plan.nodes:
         made += node_lines(node, [])
-    made += peering_lines(plan.peerings) + shaping_lines(plan, plan.peerings)
+    made += peering_lines(plan, plan.peerings) + shaping_lines(plan, plan.peerings)
     return made + list(strings(build(plan)))
 
 
