@@ -45,19 +45,30 @@ def guard(readable: tuple[str, ...]) -> None:
     sys.addaudithook(hook)
 
 
-def loaders() -> dict[str, Callable[[Path], object]]:
-    """What reads files, by kind."""
-    from testbed.model.loader import load_topology
+def loaders(design: Path) -> dict[str, Callable[[Path], object]]:
+    """What reads files, by kind; what ``az`` printed is compared with the prediction for ``design``."""
+    from testbed.azure.captured import compare_advertised, compare_effective, compare_learned
+    from testbed.azure.control_plane import converge
+    from testbed.model.loader import load_topology, read_text
     from testbed.model.scenario_file import load_scenario
 
-    return {"topology": load_topology, "scenario": load_scenario}
+    plane = converge(load_topology(design).topology)
+
+    def effective(path: Path) -> object:
+        return compare_effective(plane, "vm11", read_text(path), path.name)
+
+    def learned(path: Path) -> object:
+        compare_advertised(plane, "rs1", "nva1", read_text(path), path.name)
+        return compare_learned(plane, "rs1", "nva1", read_text(path), path.name)
+
+    return {"topology": load_topology, "scenario": load_scenario, "effective": effective, "learned": learned}
 
 
 def main(folder: str, *files: str) -> None:
     """Load each, in turn."""
     from testbed.errors import InputError
 
-    kinds = loaders()
+    kinds = loaders(Path(folder) / "design.yaml")
     for kind, load in kinds.items():  # whatever is imported late is imported now
         with suppress(InputError):
             load(Path(folder) / f"warm-up-{kind}")

@@ -102,6 +102,32 @@ STEPS: dict[str, Any] = {
     "everything at once": {"steps": [{"stage": "x", "do": [{"fail": {"node": "nva1"}, "heal": {"node": "nva1"}}]}]},
 }
 
+ROW = {"addressPrefix": ["10.0.0.0/8"], "nextHopIpAddress": [], "nextHopType": "None", "source": "Default", "state": "Active"}
+AZ: dict[str, Callable[[], str]] = {
+    "deep lists": lambda: "[" * 1_000_000,
+    "deep closed objects": lambda: '{"value":' * 200_000 + "1" + "}" * 200_000,
+    "10 MB of empty objects": lambda: '{"value":[' + "{}," * (BIG // 3) + "{}]}",
+    "10 MB of empty lists": lambda: "[" + "[]," * (BIG // 3) + "[]]",
+    "10 MB of rows that are right": lambda: json.dumps({"value": [ROW] * (BIG // 200)}),
+    "10 MB of prefixes in a row": lambda: json.dumps({"value": [ROW | {"addressPrefix": ["10.0.0.0/8"] * (BIG // 14)}]}),
+    "a text of 10 MB": lambda: json.dumps({"value": [ROW | {"source": "x" * BIG}]}),
+    "a key of 10 MB": lambda: json.dumps({"value": [ROW | {"x" * BIG: 1}]}),
+    "a number of 10 MB": lambda: '{"value":[' + "9" * BIG + "]}",
+    "a number of 4000 digits": lambda: '{"value":[' + "9" * 4000 + "]}",
+    "no number": lambda: '{"value":[NaN,Infinity,-Infinity]}',
+    "a lone surrogate": lambda: '{"value":[{"source":"\\ud800","addressPrefix":["\\udfff"]}]}',
+    "control characters": lambda: json.dumps({"value": [ROW | {"state": "\x1b[31m\n"}]}),
+    "a prefix with digits of another script": lambda: json.dumps({"value": [ROW | {"addressPrefix": ["١٠.0.0.0/8"]}]}),
+    "a prefix of 4 kB": lambda: json.dumps({"value": [ROW | {"addressPrefix": ["1." * 2000 + "/8"]}]}),
+    "not JSON": lambda: "NextHop  Type\n",
+    "nothing": lambda: "",
+    "null": lambda: "null",
+    "duplicate keys": lambda: '{"value":[],"value":5}',
+    "roles that are no lists": lambda: '{"RouteServiceRole_IN_0":5,"RouteServiceRole_IN_1":{"a":1}}',
+}
+AZ_FINE = {"10 MB of rows that are right", "10 MB of prefixes in a row", "a key of 10 MB"}
+"""Those whose rows Azure itself could print; a key that nobody asks for is not looked at."""
+
 
 def write_all(folder: Path) -> list[str]:
     """Write all files, named by number; gives back what `confined` is asked to load."""
@@ -116,6 +142,10 @@ def write_all(folder: Path) -> list[str]:
     for number, change in enumerate(STEPS.values()):
         (folder / f"scenario {number}").write_text(json.dumps(SCENARIO | change))
         asked.append(f"scenario:scenario {number}")
+    for kind in ("effective", "learned"):
+        for number, text in enumerate(AZ.values()):
+            (folder / f"az {number}").write_text(text())
+            asked.append(f"{kind}:az {number}")
     return [*asked, "topology:topology fifo"]
 
 
@@ -127,14 +157,16 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     result = subprocess.run(argv, capture_output=True, text=True, timeout=250, env=environment, check=False)
     assert result.returncode == 0, result.stderr
-    names = [*TOPOLOGIES, *(f"scenario: {name}" for name in STEPS), "a pipe"]
+    routes = [f"{kind}: {name}" for kind in ("effective", "learned") for name in AZ]
+    names = [*TOPOLOGIES, *(f"scenario: {name}" for name in STEPS), *routes, "a pipe"]
     return dict(zip(names, map(json.loads, result.stdout.splitlines()), strict=True))
 
 
 def test_what_is_not_right_is_refused_in_words(verdicts: dict[str, dict[str, Any]]) -> None:
-    wrong = {name: found["verdict"] for name, found in verdicts.items() if found["verdict"] != "refused" and name not in FINE}
+    fine = FINE | {f"effective: {name}" for name in AZ_FINE}
+    wrong = {name: found["verdict"] for name, found in verdicts.items() if found["verdict"] != "refused" and name not in fine}
     assert wrong == {}
-    assert {name: verdicts[name]["verdict"] for name in FINE} == dict.fromkeys(FINE, "fine")
+    assert {name: verdicts[name]["verdict"] for name in fine} == dict.fromkeys(fine, "fine")
 
 
 def test_no_file_takes_long_or_much(verdicts: dict[str, dict[str, Any]]) -> None:
