@@ -57,6 +57,15 @@ def status(engine: Engine, now: float) -> dict[str, Any]:
         "errors": sum(switch.error_count for switch in engine.switches.values()) + engine.bmp_errors,
         "speakers": {f"{speaker.server}-{speaker.instance}": synced for speaker, synced in engine.synced.items()},
         "sessions": [_session(engine, session, state, now) for session, state in engine.sessions().items()],
+        "balancers": [
+            {
+                "name": each.name,
+                "backends": each.backends,
+                "healthy": engine.healthy.get(each.name, each.backends),
+                "probed": bool(each.probe),
+            }
+            for each in engine.plan.load_balancers
+        ],
         "switches": switches,
         "flows": sum(each["flows"] for each in switches),
         "groups": sum(each["groups"] for each in switches),
@@ -65,6 +74,11 @@ def status(engine: Engine, now: float) -> dict[str, Any]:
 
 def _reasons(engine: Engine) -> list[str]:
     reasons = [] if engine.settled else ["waiting for the first full report of every speaker"]
+    reasons += [
+        f"no probe of load balancer {balancer.name} has ended yet"
+        for balancer in engine.plan.load_balancers
+        if balancer.probe and balancer.name not in engine.healthy
+    ]
     if engine.waiting:
         reasons.append(f"{engine.waiting} prefixes decided and not programmed yet")
     for switch in engine.switches.values():

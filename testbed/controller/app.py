@@ -25,6 +25,7 @@ from os_ken.ofproto import ofproto_v1_3
 
 from testbed.controller import api
 from testbed.controller.engine import Acknowledged, Engine, GroupsListed, Refused, SwitchDown, SwitchNotice, SwitchUp
+from testbed.controller.health import Health, Watch, watched
 from testbed.controller.journal import Journal
 from testbed.controller.speakers import node_name, peers_of, reporting_speakers
 from testbed.controller.stations import Notice, Station
@@ -52,7 +53,7 @@ class Quit(msgspec.Struct):
     """End the process."""
 
 
-Inbox = queue.SimpleQueue[Notice | SwitchNotice | Ask | Quit]
+Inbox = queue.SimpleQueue[Notice | SwitchNotice | Health | Ask | Quit]
 
 
 class OpenFlowShim(app_manager.OSKenApp):  # type: ignore[misc]
@@ -109,6 +110,7 @@ class Process:
         self._inbox: Inbox = queue.SimpleQueue()
         self._engine = Engine(self._plan(), Journal(lab_dir / "log" / "journal.jsonl"), Epochs(lab_dir / "epoch"), time.monotonic())
         self._stations: dict[Any, Station] = {}
+        self._watches: dict[str, Watch] = {}
         self._socket = lab_dir / "controller.sock"
         self._server: Server | None = None
 
@@ -139,6 +141,7 @@ class Process:
             signal.signal(number, lambda *_: self._inbox.put(Quit()))
         self._listen()
         self._open_stations()
+        self._watch_backends()
         self._server = Server(self._socket, api.routes(self._engine, self.ask, self._reload, lambda: self._inbox.put(Quit())))
         self._server.serve_in_background()
 
@@ -173,6 +176,18 @@ class Process:
             vty = self._lab_dir / "nodes" / node.id / "bgpd.vty"
             self._stations[node_name(speaker)] = station = Station(speaker, node.id, peers, vty, self._inbox.put)
             station.start()
+
+    def _watch_backends(self) -> None:
+        """One watch for each load balancer that has a probe; those that changed begin anew."""
+        wanted = watched(self._engine.plan)
+        for name, watch in list(self._watches.items()):
+            if name not in wanted or (watch.probe, watch.backends) != wanted[name][1:]:
+                watch.stop()
+                del self._watches[name]
+        for name, (_, probe, backends) in wanted.items():
+            if name not in self._watches:
+                self._watches[name] = watch = Watch(name, probe, backends, self._inbox.put)
+                watch.start()
 
     def _loop(self) -> None:
         more = False
@@ -217,6 +232,7 @@ class Process:
         plan = self._plan()
         self._engine.reload(plan, time.monotonic())
         self._open_stations()
+        self._watch_backends()
 
 
 def _require_port() -> None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from testbed.azure import route_server as brain
 from testbed.azure.types import Announced, Event, Prefix, Session, SessionDown, SessionUp, Speaker, Withdrawn
 from testbed.controller.bmp import EndOfRib
+from testbed.controller.health import Health
 from testbed.controller.journal import Journal
 from testbed.controller.programmer import Programmer
 from testbed.controller.speakers import reporting_speakers, sessions_of
@@ -89,6 +90,7 @@ class Engine:
         self.started = self.changed = now
         self.settled = False
         self.state = brain.initial(plan.hubs)
+        self.healthy: dict[str, tuple[str, ...]] = {}
         self.programmer = Programmer(FabricIndex(plan), self.state)
         self.switches = {bridge.dpid: Switch(bridge, journal) for bridge in plan.bridges}
         self.synced: dict[Speaker, bool] = dict.fromkeys(reporting_speakers(plan), False)
@@ -96,12 +98,14 @@ class Engine:
         self._dirty: dict[str, dict[Prefix, None]] = {}
         self._hold = 0.0
 
-    def take(self, notices: Sequence[Notice | SwitchNotice], now: float) -> None:
+    def take(self, notices: Sequence[Notice | SwitchNotice | Health], now: float) -> None:
         """What stations and switches reported since the last time, all of it: one decision for the whole batch."""
         events: list[Event] = []
         for notice in notices:
             if isinstance(notice, Reported | Connected | Disconnected | Explained):
                 events.extend(self._station(notice))
+            elif isinstance(notice, Health):
+                self._balance(notice, now)
             else:
                 self._switch(notice)
         if events:
@@ -154,7 +158,8 @@ class Engine:
         self.state, _ = brain.replace_hubs(self.state, plan.hubs)
         gone = brain.sessions(self.state).keys() - set(sessions_of(plan))
         self.state, _ = brain.step(self.state, tuple(SessionDown(session, "closed") for session in sorted(gone)), now)
-        self.programmer = Programmer(FabricIndex(plan), self.state)
+        self.healthy = {balancer.name: self.healthy[balancer.name] for balancer in plan.load_balancers if balancer.name in self.healthy}
+        self.programmer = Programmer(FabricIndex(plan), self.state, self.healthy)
         self._dirty.clear()
         self.synced = {speaker: self.synced.get(speaker, False) for speaker in reporting_speakers(plan)}
         for bridge in plan.bridges:
@@ -200,6 +205,13 @@ class Engine:
         self.journal.write("session-down-explained", **_named(notice.session), reason=notice.reason)
         known = brain.sessions(self.state).get(notice.session)
         return () if known is None or known.up else (SessionDown(notice.session, notice.reason),)
+
+    def _balance(self, notice: Health, now: float) -> None:
+        """A load balancer uses the backends that are healthy; with none of them it drops."""
+        if any(balancer.name == notice.balancer for balancer in self.plan.load_balancers):
+            self.journal.write("health", notice.at, balancer=notice.balancer, healthy=list(notice.healthy))
+            self.healthy[notice.balancer] = notice.healthy
+            self._send(self.programmer.balance(notice.balancer, notice.healthy), "health", now)
 
     def _switch(self, notice: SwitchNotice) -> None:
         switch = self.switches[notice.dpid]

@@ -7,7 +7,7 @@ however many prefixes use them (prefix-independent convergence). `program` then 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -18,7 +18,7 @@ from testbed.azure.types import Address, Domain, NextHopType, Prefix, Ranked, Ro
 from testbed.controller.tables import Operations, Table, order
 from testbed.plan.fabric_index import FabricIndex
 from testbed.plan.flows import route_flows, static_flows, static_groups
-from testbed.plan.groups import group_id, hop_group
+from testbed.plan.groups import balancer_groups, group_id, hop_group
 from testbed.plan.openflow import Flow, Group
 
 HOMES = (0, 1)
@@ -63,8 +63,10 @@ class Injection:
 class Programmer:
     """What every bridge should hold (``tables``, by bridge id), kept in step with the brain's state."""
 
-    def __init__(self, index: FabricIndex, state: brain.State) -> None:
+    def __init__(self, index: FabricIndex, state: brain.State, healthy: Mapping[str, Sequence[str]] | None = None) -> None:
+        """``healthy``: the backends in use of load balancers, by name; all of one that is not there."""
         self.index = index
+        self._healthy = dict(healthy or {})
         self.tables: dict[str, Table] = {}
         self._injected: dict[tuple[str, int], Injection] = {}
         self._entries: dict[tuple[int, Prefix], _Entry] = {}
@@ -100,6 +102,18 @@ class Programmer:
                         self._route(state, domain, prefix, operations)
         return _in_order(operations)
 
+    def balance(self, name: str, healthy: Sequence[str]) -> Operations:
+        """What it takes to have a load balancer use these backends and no others."""
+        balancer = next(each for each in self.index.plan.load_balancers if each.name == name)
+        before = balancer_groups(self.index, balancer, self._healthy.get(name, balancer.backends))
+        self._healthy[name] = healthy
+        operations: Operations = defaultdict(list)
+        for bridge, (group, slots) in balancer_groups(self.index, balancer, healthy).items():
+            kept = {flow.key for flow in slots}
+            operations[bridge] += self.tables[bridge].put(slots, (group,))
+            operations[bridge] += self.tables[bridge].drop([flow for flow in before[bridge][1] if flow.key not in kept])
+        return _in_order(operations)
+
     def effective(self, domain: Domain, home: int) -> tuple[Row, ...]:
         """The effective routes of the NICs of a domain with this home instance, as programmed."""
         return tuple(effective_routes(domain, self._hops(domain, home)))
@@ -112,7 +126,7 @@ class Programmer:
 
     def _build(self, state: brain.State) -> None:
         """All from the beginning."""
-        groups, flows = static_groups(self.index), static_flows(self.index)
+        groups, flows = static_groups(self.index, self._healthy), static_flows(self.index)
         for bridge in flows:
             some_groups, slots = groups.get(bridge, ((), ()))
             self.tables[bridge] = Table((*flows[bridge], *slots), some_groups)

@@ -258,12 +258,23 @@ class Vm(Declared):
     enable_ip_forwarding: bool = Field(default=False, description="May send and receive packets of others (E8)")
 
 
+class Probe(Declared):
+    """The health probe of a load balancer: a TCP connection to a port of every backend."""
+
+    port: Annotated[int, Field(ge=1, le=65535), BeforeValidator(_not_a_boolean)] = Field(description="The port; 179 asks bgpd")
+    interval: Annotated[Seconds, Field(ge=0.1)] = Field(default=1.0, description="The time between probes; Azure's is 5 s or more")
+    threshold: Annotated[int, Field(ge=1, le=20), BeforeValidator(_not_a_boolean)] = Field(
+        default=2, description="So many misses in a row make a backend unhealthy; one answer makes it healthy"
+    )
+
+
 class LoadBalancer(Declared):
     """An internal load balancer: a frontend address delivered to one of its healthy backends."""
 
     subnet: SubnetRef = Field(description="`VNET/SUBNET` of the frontend")
     ip: Address = Field(description="The frontend address")
     backends: tuple[Name, ...] = Field(min_length=1, description="NVAs or VMs of the same VNet")
+    probe: Probe | None = Field(default=None, description="Its health probe; without one every backend counts as healthy")
 
 
 class Tunnel(Declared):

@@ -9,13 +9,13 @@ from testbed.azure.hubs import hubs
 from testbed.azure.networks import layout
 from testbed.azure.peering import Connections, connections
 from testbed.model.addresses import public_addresses
-from testbed.model.topology import Link, Topology
+from testbed.model.topology import Link, Probe, Topology
 from testbed.plan import addressing, nodes, onprem
 from testbed.plan.inventory import Station, plug, public_sites, stations
 from testbed.plan.overlay import tunnels
 from testbed.plan.sessions import sessions
 from testbed.plan.templates import Templates
-from testbed.plan.types import INTERNET, Bridge, Capabilities, LoadBalancerPlan, Nic, Node, PeeringEnd, PeeringLink, Plan, Wire
+from testbed.plan.types import INTERNET, Bridge, Capabilities, LoadBalancerPlan, Nic, Node, PeeringEnd, PeeringLink, Plan, ProbePlan, Wire
 
 FORMAT = 1
 
@@ -146,7 +146,7 @@ def _shaped(ends: tuple[PeeringEnd, PeeringEnd], key: str, link: Link, capabilit
 
 def _load_balancers(topology: Topology) -> tuple[LoadBalancerPlan, ...]:
     return tuple(
-        LoadBalancerPlan(name, balancer.subnet.partition("/")[0], str(balancer.ip), balancer.backends)
+        LoadBalancerPlan(name, balancer.subnet.partition("/")[0], str(balancer.ip), balancer.backends, _probe(balancer.probe))
         for name, balancer in topology.load_balancers.items()
     )
 
@@ -159,3 +159,7 @@ def _nodes(lab: str, placed: tuple[Station, ...], design: nodes.Design, links: t
     ]
     outside = enumerate(onprem.names(design.topology), start=len(built) + 1)
     return (*built, *(onprem.node(addressing.node_id(lab, place), name, design, links) for place, name in outside))
+
+
+def _probe(probe: Probe | None) -> ProbePlan | None:
+    return None if probe is None else ProbePlan(probe.port, probe.interval, probe.threshold)

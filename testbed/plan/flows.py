@@ -49,12 +49,17 @@ def static_flows(index: FabricIndex) -> dict[str, tuple[Flow, ...]]:
     return made
 
 
-def static_groups(index: FabricIndex) -> dict[str, tuple[tuple[Group, ...], tuple[Flow, ...]]]:
-    """The groups of the load balancers with all backends healthy, and their flows of table ``slots``, by bridge id."""
+def static_groups(
+    index: FabricIndex, healthy: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, tuple[tuple[Group, ...], tuple[Flow, ...]]]:
+    """The groups of the load balancers and their flows of table ``slots``, by bridge id.
+
+    ``healthy`` are the backends in use by the balancer's name; all of one that is not there.
+    """
     groups: dict[str, list[Group]] = {bridge.id: [] for bridge in index.bridges.values()}
     slots: dict[str, list[Flow]] = {bridge.id: [] for bridge in index.bridges.values()}
     for balancer in index.plan.load_balancers:
-        for bridge, (group, flows) in balancer_groups(index, balancer, balancer.backends).items():
+        for bridge, (group, flows) in balancer_groups(index, balancer, (healthy or {}).get(balancer.name, balancer.backends)).items():
             groups[bridge].append(group)
             slots[bridge].extend(flows)
     return {bridge: (tuple(groups[bridge]), tuple(slots[bridge])) for bridge in groups}

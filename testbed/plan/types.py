@@ -168,13 +168,22 @@ class BgpPeering(Struct, frozen=True):
     asns: tuple[int, int]
 
 
+class ProbePlan(Struct, frozen=True):
+    """A load balancer's health probe: TCP to ``port`` every ``interval`` seconds; ``threshold`` misses in a row count."""
+
+    port: int
+    interval: float
+    threshold: int
+
+
 class LoadBalancerPlan(Struct, frozen=True):
-    """A frontend address and the NICs (labels) behind it."""
+    """A frontend address and the NICs (labels) behind it; without a probe all of them count as healthy."""
 
     name: str
     vnet: str
     ip: Address
     backends: tuple[str, ...]
+    probe: ProbePlan | None = None
 
 
 class Plan(Struct, frozen=True):

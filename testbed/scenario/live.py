@@ -134,7 +134,7 @@ class LiveLab:
     def switch_differences(self) -> tuple[str, ...]:
         """How the flows and groups of the real switches differ from what the prediction says."""
         found = switch_state.dump(self.client.paths, self.plan.bridges)
-        return switch_differences(self.plan, expected_tables(self.plan, self.predicted), found)
+        return switch_differences(self.plan, expected_tables(self.plan, self.predicted, self._faults), found)
 
     def table_differences(self) -> tuple[str, ...]:
         """How the BGP tables of the routers differ from what the prediction says."""
