@@ -33,14 +33,16 @@ _HOP = "hop"
 
 
 class Disagreement(Struct, frozen=True):
-    """Two sides that should say the same of something, and what each of them says."""
+    """Two sides that should say the same of something, and what each of them says; or both in ``words``."""
 
     what: str
-    model: str
-    found: str
+    model: str = ""
+    found: str = ""
+    words: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what}: the model says {self.model or 'nothing'}, found {self.found or 'nothing'}"
+        sides = f"the model says {self.model or 'nothing'}, found {self.found or 'nothing'}"
+        return f"{self.what}: {self.words or sides}"
 
 
 class Paper:

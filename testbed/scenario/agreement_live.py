@@ -16,9 +16,9 @@ from testbed.plan.types import Node
 from testbed.plan.walk import DELIVERED, LOOPS
 from testbed.scenario import observed, routers
 from testbed.scenario.agreement import Disagreement, Paper
-from testbed.scenario.lab_view import TableRow
 from testbed.scenario.live import LiveLab
 from testbed.scenario.switch_agreement import expected_tables, switch_differences
+from testbed.scenario.table_agreement import table_differences
 
 _RESULTS = {DELIVERED: "delivered", LOOPS: "loop"}
 
@@ -29,36 +29,17 @@ def live_disagreements(lab: LiveLab, paper: Paper) -> Iterator[Disagreement]:
     yield from controller_differences(lab, paper)
     found = switch_state.dump(lab.client.paths, paper.plan.bridges)
     for line in switch_differences(paper.plan, expected_tables(paper.plan, paper.control), found):
-        yield Disagreement("the flows", "", line)
+        yield Disagreement("the flows", words=line)
     yield from trace_differences(lab, paper)
     yield from kernel_differences(lab, paper)
     yield from probe_differences(lab, paper)
 
 
 def router_differences(lab: LiveLab, paper: Paper) -> Iterator[Disagreement]:
-    """The BGP table of every router: each path, which is the best, and which are used beside it.
-
-    A path that was not accepted is in no table; Azure's speakers keep it for show (it is the controller's to say that it is dropped).
-    """
-    for node in paper.control.nodes:
-        found = set(routers.bgp_table(lab.client, paper.plan, node))
-        model: set[TableRow] = set()
-        for prefix, routes in paper.control.rib(node).items():
-            for route in routes:
-                hop = route.path.next_hop or "0.0.0.0"
-                if route.dropped:
-                    found -= {TableRow(prefix, route.path.as_path, hop, *marks) for marks in ((False, False), (False, True), (True, True))}
-                else:
-                    model.add(TableRow(prefix, route.path.as_path, hop, route.best, route.used))
-        for prefix in sorted({row.prefix for row in model ^ found}):
-            yield Disagreement(f"{node}'s BGP table, {prefix}", _paths(model, prefix), _paths(found, prefix))
-
-
-def _paths(rows: set[TableRow], prefix: str) -> str:
-    mine = sorted((row for row in rows if row.prefix == prefix), key=lambda row: (not row.best, not row.used, row.as_path, row.next_hop))
-    return ", ".join(
-        f"[{' '.join(map(str, row.as_path))}] via {row.next_hop}{' best' if row.best else ' used' if row.used else ''}" for row in mine
-    )
+    """The BGP table of every router: each path, which is the best, and which are used beside it."""
+    tables = {node: routers.bgp_table(lab.client, paper.plan, node) for node in paper.control.nodes}
+    for line in table_differences(paper.control, tables):
+        yield Disagreement("the BGP tables", words=line)
 
 
 def controller_differences(lab: LiveLab, paper: Paper) -> Iterator[Disagreement]:
