@@ -20,10 +20,19 @@ from testbed.plan.types import Node, PeeringEnd, PeeringLink, Plan, Wire
 
 MTU = 1500
 _EVERYWHERE = {
+    # a namespace starts with the machine's own settings (net.core.devconf_inherit_init_net): what forwards says so in the plan, and nothing
+    # that listens on 127.0.0.1, such as the controller, is reached from a link
+    "net.ipv4.ip_forward": "0",
+    "net.ipv4.conf.all.route_localnet": "0",
+    "net.ipv4.conf.default.route_localnet": "0",
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
     # an ARP request sent before the flows were there is repeated at once, not after a second: Azure's fabric answers always
     "net.ipv4.neigh.default.retrans_time_ms": "50",
+}
+_FABRIC = _EVERYWHERE | {
+    # the switches read from the links; the kernel sees the same frames, and with strict filtering and no route takes none of them
+    "net.ipv4.conf.all.rp_filter": "1",
 }
 _ALIAS_LIMIT = 255
 
@@ -53,7 +62,7 @@ def announce_peerings(links: Iterable[PeeringLink]) -> list[Entry]:
 def create_namespaces(plan: Plan, names: Sequence[str]) -> None:
     """Make these of the plan's namespaces, with their sysctls. The names must be reserved (`netns.names_reserved`)."""
     settings = {node.id: _EVERYWHERE | node.sysctls for node in plan.nodes}
-    netns.create(names, lambda name: _drop(netns.write_sysctls(settings.get(name, _EVERYWHERE))))
+    netns.create(names, lambda name: _drop(netns.write_sysctls(settings.get(name, _FABRIC))))
 
 
 def _drop(missing: dict[str, str]) -> None:
