@@ -234,18 +234,19 @@ close_tests() { # the closing lines: one of each pytest run, what else failed, a
 # --- the CLI ---------------------------------------------------------------------------------------------------
 
 needs_root() { # ARGUMENT...
-    local argument command='' predict=''
+    local argument command='' predict='' live=''
     [[ -z ${_TESTBED_COMPLETE:-} ]] || return 1
     for argument; do
         case $argument in
             --) break ;;
             --help | -h) return 1 ;;
             --predict*) predict=yes ;;
+            --live) live=yes ;;
             -*) ;;
             *) command=${command:-$argument} ;;
         esac
     done
-    [[ -n $command && $ROOT_COMMANDS == *" $command "* && ! ($command == show && $predict) ]]
+    [[ $command == fuzz && $live ]] || [[ -n $command && $ROOT_COMMANDS == *" $command "* && ! ($command == show && $predict) ]]
 }
 
 [[ ${BASH_SOURCE[0]} == "$0" ]] || return 0 # sourced, by its test
