@@ -183,7 +183,8 @@ class Tracer:
         if hop.device == FABRIC:
             yield from self._fabric(self.index.nics[hop.nic], packet)
         elif hop.device == INTERNET:
-            yield from self._internet(node, packet)
+            refusal = self._spoofed(self.index.nics[node], packet.headers[0])
+            yield from self._internet(node, packet) if refusal is None else (ended(packet, DROPPED, node, refusal),)
         elif hop.device in self._tunnels:
             yield from self._encapsulate(node, packet, self._tunnels[hop.device])
         else:
