@@ -23,6 +23,7 @@ MAGIC = b"testbed1"
 
 _ICMP_ORIGIN = 2
 _TIME_EXCEEDED = 11
+_ERRORS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,12 @@ def _exchange(
 
 def _send(probe: _Probe, number: int, address: str) -> None:
     payload = _HEADER.pack(MAGIC, number, 0, 0)
-    try:
-        probe.socket.sendto(payload, (address, PORT))
-    except OSError:  # a queued ICMP error of an earlier probe is reported here; it is read from the error queue
-        _read_errors(probe)
+    for _ in range(_ERRORS_AT_ONCE):
+        try:
+            probe.socket.sendto(payload, (address, PORT))
+            return
+        except OSError:  # an ICMP error about an earlier probe, reported instead of sending this one; it is read from the error queue
+            _read_errors(probe)
 
 
 def _collect(

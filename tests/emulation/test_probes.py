@@ -67,6 +67,14 @@ def test_a_pair_without_a_way_is_dropped(line: None) -> None:
     assert (found.result, found.ttl_down) == ("dropped", None)
 
 
+def test_a_refusal_of_one_probe_does_not_cost_the_next(line: None) -> None:
+    run("ip", "netns", "exec", SPACES["r"], "sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")  # r knows no way to lost, and says so at once
+    run("ip", "-n", SPACES["lost"], "addr", "add", "10.9.0.1/32", "dev", "lo")
+    pairs = (("a", "lost"), ("a", "b"), ("a", "r"))
+    found = probe_pairs({"a": A, "b": B, "r": R, "lost": LOST}, pairs, timeout=1.0)
+    assert [each.result for each in found] == ["dropped", "delivered", "delivered"]
+
+
 def test_a_loop_is_named_by_the_router_where_the_ttl_ran_out(loop: None) -> None:
     (found,) = probe_pairs({"b": B, "lost": LOST}, [("b", "lost")], timeout=2)
     assert found.result == "loop"
