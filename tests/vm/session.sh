@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # A user's way with the VM, from `vagrant up` to `vagrant destroy`; run in the project's folder:
 #
-#   session.sh BOX.box RESULTS SCENARIO...      RESULTS takes the records, each step's time is printed
+#   session.sh BOX.box RESULTS SCENARIO[,OPTION...]...      RESULTS takes the records, each step's time is printed
+#
+# Without hardware virtualisation everything takes ten to a hundred times longer, but a second stays a second: the designs get
+# slower BGP and BFD timers, and the testbed more patience. On a machine with virtualisation none of this is needed.
 set -euo pipefail
 box=$1 results=$2
 shift 2
 export TESTBED_BOX=testbed/debian12
+slow='timers: {bgp: {keepalive: 20s, hold: 60s}, bfd: {interval: 3s, multiplier: 5}}'
 
 timed() { # NAME COMMAND...
     local name=$1 before=$SECONDS
@@ -14,13 +18,28 @@ timed() { # NAME COMMAND...
     printf '== %s: %d s\n' "$name" $((SECONDS - before))
 }
 
+in_vm() { vagrant ssh -c "$1" </dev/null; }
+
+save_and_restore() { # a provisioned VM in seconds
+    timed 'vagrant snapshot save' vagrant snapshot save provisioned
+    in_vm 'touch /home/vagrant/after-the-snapshot'
+    timed 'vagrant snapshot restore' vagrant snapshot restore --no-provision provisioned
+    in_vm 'test ! -e /home/vagrant/after-the-snapshot'
+    timed 'vagrant snapshot delete' vagrant snapshot delete provisioned
+}
+
 vagrant box add --name "$TESTBED_BOX" "$box"
 trap 'vagrant destroy -f' EXIT
 timed 'vagrant up' vagrant up
 timed 'vagrant provision, once more' vagrant provision
-timed 'doctor' vagrant ssh -c 'cd / && sudo testbed doctor'
-for scenario; do
-    timed "run $scenario" vagrant ssh -c "sudo testbed run /testbed/$scenario"
+timed 'doctor' in_vm 'cd / && sudo testbed doctor'
+save_and_restore
+in_vm "sudo mkdir -p /slow && sudo cp -r /testbed/scenarios /testbed/topologies /testbed/tests/vm/buckets.py /slow &&
+    for file in /slow/topologies/*; do grep -q '^timers:' \$file || echo '$slow' | sudo tee -a \$file >/dev/null; done"
+for run; do
+    scenario=${run%%,*} options=${run#"$scenario"}
+    timed "run $scenario ${options//,/ }" in_vm "cd / && sudo TESTBED_PATIENCE=20 testbed run /slow/scenarios/$scenario.yaml ${options//,/ }"
 done
+timed 'buckets' in_vm 'sudo TESTBED_PATIENCE=20 PYTHONPATH=/testbed /testbed/.venv/bin/python -P /slow/buckets.py /slow/topologies/active-active.yaml'
 mkdir -p "$results"
-vagrant ssh -c 'sudo tar -C /testbed -c results' </dev/null | tar -x -C "$results"
+in_vm 'sudo tar -C /testbed -c results' | tar -x -C "$results"

@@ -13,9 +13,17 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SCENARIOS = ["scenarios/dual-region.yaml"]
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(5400)]
+# Each run with its options, and what its record must say of the fabric: by whom packets are switched, encrypted and delayed.
+RUNS = {
+    "dual-region": ("system", None, None),
+    "dual-region,--datapath=netdev": ("netdev", None, None),
+    "ipsec-overlay": ("system", "kernel", None),
+    "ipsec-overlay,--ipsec-backend=libipsec": ("system", "libipsec", None),
+    "dual-region-wan": ("system", None, "netem"),
+}
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(10800)]
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +47,33 @@ def box(folder: Path) -> Path:
     return path
 
 
-def interfaces() -> set[str]:
-    """The machine's own network interfaces and named namespaces."""
+def traces() -> set[str]:
+    """The machine's own network interfaces, named namespaces, mounts, and processes of virtual machines."""
     named = Path("/run/netns")
-    return {path.name for path in Path("/sys/class/net").iterdir()} | ({path.name for path in named.iterdir()} if named.exists() else set())
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    names = subprocess.run(["ps", "-eo", "comm="], capture_output=True, text=True, check=True).stdout.split()
+    return (
+        {f"interface {path.name}" for path in Path("/sys/class/net").iterdir()}
+        | ({f"namespace {path.name}" for path in named.iterdir() if not path.name.startswith("t")} if named.exists() else set())
+        | {f"mount {target}" for target in mounts if not target.startswith("/run/netns/t")}
+        | {f"process {name}" for name in names if name.startswith(("qemu", "libvirtd", "slirp4netns", "dnsmasq", "vagrant"))}
+    )
 
 
 def test_scenarios_pass_in_the_vm(folder: Path, box: Path) -> None:
-    before = interfaces()
+    before = traces()
     with tempfile.TemporaryDirectory(dir=folder) as work:
         results = Path(work) / "fetched"
-        session = [str(part) for part in (HERE / "private.sh", work, HERE / "session.sh", box, results, *SCENARIOS)]
+        session = [str(part) for part in (HERE / "private.sh", work, HERE / "session.sh", box, results, *RUNS)]
         done = subprocess.run(session, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
         assert done.returncode == 0
         records = [json.loads(path.read_text()) for path in sorted(results.glob("results/*/record.json"))]
-    assert len(records) == len(SCENARIOS), "each run's record came home"
-    assert interfaces() == before, "nothing of the VM's network is left on this machine"
+    assert [(each["datapath"], each["ipsec_backend"], each["delay"]) for each in records] == list(RUNS.values())
+    assert [each["verdict"] for each in records] == ["passed"] * len(RUNS)
+    assert _verdicts(records[0]) == _verdicts(records[1]), "the same scenario, switched in the kernel and in userspace"
+    assert _verdicts(records[2]) == _verdicts(records[3]), "the same scenario, encrypted in the kernel and in userspace"
+    assert traces() == before, "nothing of the VM is left on this machine"
+
+
+def _verdicts(record: dict[str, list[dict[str, list[dict[str, object]]]]]) -> list[tuple[object, object]]:
+    return [(check["expected"], check["ok"]) for step in record["steps"] for check in step["checks"]]
