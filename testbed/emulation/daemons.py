@@ -178,6 +178,16 @@ def speaks_first(node: Node, daemon: Daemon) -> bool:
     return daemon.name != "zebra" and node.kind != "route_server"
 
 
+def clean_up_after(plan: Plan, paths: LabPaths, running: Running) -> None:
+    """Run what the plan wants done once this process has ended; the words of a command that fails are in its log."""
+    for node in (each for each in plan.nodes if each.name == running.node):
+        for daemon in (each for each in node.daemons if each.name == running.daemon):
+            for command in daemon.stop:
+                with netns.inside(node.id):
+                    process = spawn(command, paths, running.log, paths.node(node))
+                process.wait()
+
+
 def launch(paths: LabPaths, node: Node, daemon: Daemon) -> tuple[str, str, str, tuple[str, ...], Path, Mapping[str, str]]:
     """What `Launcher.start` needs to start this daemon; a socket left by a predecessor is removed first."""
     folder = paths.node(node)

@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from testbed.emulation import delay_lines
-from testbed.emulation.daemons import LAB, Running, Startup, find, launch
+from testbed.emulation.daemons import LAB, Running, Startup, clean_up_after, find, launch
 from testbed.emulation.lab import Lab
 from testbed.emulation.processes import Identity, end, last_lines, send_signal
 from testbed.errors import LabError
@@ -73,6 +73,7 @@ class Supervisor:
             self._bury(self._descriptors.pop(descriptor))
 
     def _bury(self, running: Running) -> None:
+        clean_up_after(self.lab.plan, self.lab.paths, running)
         how = running.ended() or "gone"
         on_purpose = running.name in self.expected
         self.expected.discard(running.name)

@@ -62,11 +62,17 @@ def ipsec(templates: Templates, node: str, ends: Sequence[tuple[TunnelPlan, int]
         remote_vteps=[each["remote_vtep"] for each in tunnels],
         mss=IPSEC_MTU - _TCP_OVERHEAD,
     )
-    return Ipsec(files, guard, _charon())
+    return Ipsec(files, guard, _charon(able))
 
 
-def _charon() -> Daemon:
+_FLUSH = (("ip", "xfrm", "state", "flush"), ("ip", "xfrm", "policy", "flush"))
+"""What userspace ESP loses with its process, the kernel would keep: a dead charon means the same with either."""
+
+
+def _charon(able: Capabilities) -> Daemon:
     """IKEv2 in a process of its own, without systemd and without a pid file in /run."""
     load = (SWANCTL, "--load-all", "--noprompt", "--file", "{dir}/swanctl.conf", "--uri", "unix://{dir}/charon.vici")
     environment = {"STRONGSWAN_CONF": "{dir}/strongswan.conf"}
-    return Daemon("charon", (CHARON,), ready="charon.vici", environment=environment, start=(load,))
+    return Daemon(
+        "charon", (CHARON,), ready="charon.vici", environment=environment, start=(load,), stop=_FLUSH if able.ipsec == "kernel" else ()
+    )

@@ -105,6 +105,7 @@ class Daemon(Struct, frozen=True):
     ready: str | None = None
     environment: dict[str, str] = {}
     start: tuple[tuple[str, ...], ...] = ()  # commands run in the namespace once it is ready (e.g. swanctl --load-all)
+    stop: tuple[tuple[str, ...], ...] = ()  # and once it has ended, however: what it leaves in the kernel ends with it
     user: str | None = None  # owner of the node's directory: the daemon drops to this user
 
 

@@ -117,6 +117,19 @@ def test_the_kernel_does_esp_where_it_can() -> None:
     assert "kernel-libipsec " not in kernel
 
 
+def test_a_dead_charon_leaves_nothing_in_the_kernel() -> None:
+    stops = {
+        able: {
+            daemon.stop
+            for node in designs.compiled(designs.on_premises(), capabilities=Capabilities(ipsec=able)).nodes
+            for daemon in node.daemons
+        }
+        for able in ("libipsec", "kernel")
+    }
+    assert stops["libipsec"] == {()}
+    assert (("ip", "xfrm", "state", "flush"), ("ip", "xfrm", "policy", "flush")) in stops["kernel"]
+
+
 def test_a_small_pool_is_refused() -> None:
     text = designs.ON_PREMISES + "overlay_pool: 198.18.0.0/26\n"
     assert designs.compiled(parse_topology(text).topology)
