@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from testbed.wait import poll
 
 BUDGET = 1.0
 """Seconds within which bgpd should know why; it tells BMP a moment before it writes the reason down."""
+_TAIL = 1 << 16
 _NOTIFIED = ("BGP Notification send", "BGP Notification received")
 
 
@@ -29,10 +31,24 @@ def why_down(vty: Path, peer: Address, budget: float = BUDGET) -> str:
             found = reason_of(show(vty, f"show bgp neighbors {peer} json").get(peer, {}))
         except (OSError, ValueError, TestbedError):
             return "bgpd does not answer"
+        if found == ENDED_HERE:  # "Waiting for NHT" soon stands where the reason stood; the log keeps it
+            found = logged(vty.with_name("bgpd.log"), peer)
         return None if found != ENDED_HERE else "bgpd does not say"
 
     poll(known, budget=budget, interval=0.02)
     return found
+
+
+def logged(log: Path, peer: Address) -> str:
+    """The reason in the last NOTIFICATION with this peer that bgpd's log has; ``local`` when there is none."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - _TAIL))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return ENDED_HERE
+    codes = re.findall(rf"NOTIFICATION[^\n]* neighbor {re.escape(peer)} (\d+)/(\d+)", text)
+    return notification_reason(int(codes[-1][0]), int(codes[-1][1])) if codes else ENDED_HERE
 
 
 def reason_of(neighbour: dict[str, Any]) -> str:

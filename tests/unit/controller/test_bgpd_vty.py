@@ -55,3 +55,12 @@ def test_no_answer_and_nonsense_are_no_reason(tmp_path: Path) -> None:
     assert why_down(tmp_path / "nobody.vty", "10.1.0.4", budget=0) == "local"
     bgpd(tmp_path / "bgpd.vty", b"% unknown command\0\0\0\1")
     assert why_down(tmp_path / "bgpd.vty", "10.1.0.4", budget=0) == "local"
+
+
+def test_the_log_keeps_the_reason_when_bgpd_has_gone_on(tmp_path: Path) -> None:
+    bgpd(tmp_path / "bgpd.vty", json.dumps({"10.1.0.4": {"lastResetDueTo": "Waiting for NHT"}}).encode() + b"\0\0\0\0")
+    (tmp_path / "bgpd.log").write_text(
+        "BGP: %NOTIFICATION: sent to neighbor 10.1.0.40 6/2 (Cease/Administrative Shutdown) 0 bytes\n"
+        "BGP: %NOTIFICATION: sent to neighbor 10.1.0.4 4/0 (Hold Timer Expired) 0 bytes\n"
+    )
+    assert why_down(tmp_path / "bgpd.vty", "10.1.0.4", budget=0) == "hold-timer"
