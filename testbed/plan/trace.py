@@ -183,8 +183,7 @@ class Tracer:
         if hop.device == FABRIC:
             yield from self._fabric(self.index.nics[hop.nic], packet)
         elif hop.device == INTERNET:
-            refusal = self._spoofed(self.index.nics[node], packet.headers[0])
-            yield from self._internet(node, packet) if refusal is None else (ended(packet, DROPPED, node, refusal),)
+            yield from self._internet(node, packet)
         elif hop.device in self._tunnels:
             yield from self._encapsulate(node, packet, self._tunnels[hop.device])
         else:
