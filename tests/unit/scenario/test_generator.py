@@ -85,9 +85,6 @@ EVERYTHING = (
     "assumptions",
     "enable_ip_forwarding",
     "second range",
-    "expressroute",
-    "vpn",
-    "sites",
 )
 
 
