@@ -169,7 +169,7 @@ def _neighbor(neighbor: NeighborOf, timers: Timers, limit: int, ibgp: bool) -> d
         "policy": _word(neighbor.policy),
         "bfd": neighbor.bfd and timers.bfd is not None,
         "limit": limit if neighbor.role == "nva" else 0,
-        "as_override": neighbor.exports.as_override,
+        "as_override": neighbor.exports.as_override and not ibgp,
         "allow_own_as": neighbor.imports.allow_own_as,
         "remove_private": neighbor.exports.remove_private,
         "reflect": neighbor.exports.reflect,
