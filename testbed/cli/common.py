@@ -27,6 +27,9 @@ _ipsec_option = click.option(
 )  # fmt: skip
 
 
+force_option = click.option("--force", is_flag=True, help="Build it though it does not fit into what the machine has left.")
+
+
 def choice_options(function: F) -> F:
     """What a lab is built of, where the machine leaves the choice."""
     return _datapath_option(_ipsec_option(function))

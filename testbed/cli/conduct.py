@@ -30,7 +30,7 @@ from testbed.scenario.runner import CheckResult, StepResult, take
 
 def conduct(
     loaded: LoadedScenario, folder: Path, *, lab_name: str | None, keep: bool, prompt_on_failure: bool, quiet: bool,
-    choice: Choice | None = None,
+    choice: Choice | None = None, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Run a scenario and give back its record, which is also written to ``folder``/record.json.
 
@@ -45,7 +45,7 @@ def conduct(
     stages: dict[str, float] = {}
     facts: dict[str, Any] = {"lab": lab_name or loaded.topology.topology.name, "unsupported": (), "error": "", "exit_code": ExitCode.OK}
     try:
-        with _lab(loaded, lab_name, keep, stages, quiet, choice) as (lab, warnings):
+        with _lab(loaded, lab_name, keep, stages, choice, force) as (lab, warnings):
             facts |= {"lab": lab.plan.lab, "unsupported": lab.plan.unsupported, "emulation": emulation(lab.plan)}
             _warn(warnings)
             lab.captures = folder
@@ -101,11 +101,11 @@ def _record(
 
 @contextmanager
 def _lab(
-    loaded: LoadedScenario, name: str | None, keep: bool, stages: dict[str, float], quiet: bool, choice: Choice | None
+    loaded: LoadedScenario, name: str | None, keep: bool, stages: dict[str, float], choice: Choice | None, force: bool
 ) -> Iterator[tuple[LiveLab, list[str]]]:
     title = name or loaded.topology.topology.name
     with Progress(title, STAGES) as progress:
-        lab, warnings = build(Path(loaded.topology.file), progress, name, choice)
+        lab, warnings = build(Path(loaded.topology.file), progress, name, choice, force=force)
     stages.update(progress.done)
     try:
         yield lab, warnings

@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 import click
 
-from testbed.cli.common import choice_options, json_option, lab_option, need_root, print_json, table, topology_argument
+from testbed.cli.common import choice_options, force_option, json_option, lab_option, need_root, print_json, table, topology_argument
 
 
 @click.command()
 @topology_argument
 @click.option("--name", help="The lab's name; the topology's own when not given.")
 @choice_options
+@force_option
 @json_option
-def up(topology: Path, name: str | None, datapath: str, ipsec_backend: str, as_json: bool) -> None:
+def up(topology: Path, name: str | None, datapath: str, ipsec_backend: str, force: bool, as_json: bool) -> None:
     """Build a lab from TOPOLOGY and wait until it has converged."""
     need_root("up")
     from testbed.emulation.lab import STAGES
@@ -26,7 +27,7 @@ def up(topology: Path, name: str | None, datapath: str, ipsec_backend: str, as_j
     from testbed.scenario.building import build
 
     with Progress(name or topology.stem, STAGES) as progress:
-        lab, warnings = build(topology, progress, name, Choice(datapath, ipsec_backend))
+        lab, warnings = build(topology, progress, name, Choice(datapath, ipsec_backend), force=force)
     stages = progress.done
     if as_json:
         print_json({"lab": lab.plan.lab, "stages": stages, "warnings": warnings})

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from testbed.cli.common import choice_options, json_option, need_root, print_json, table
+from testbed.cli.common import choice_options, force_option, json_option, need_root, print_json, table
 from testbed.errors import ExitCode
 
 
@@ -20,11 +20,12 @@ from testbed.errors import ExitCode
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML, too.")
 @click.option("--cli-on-error", is_flag=True, help="Open Mininet's prompt on the live lab when an expectation fails.")
 @choice_options
+@force_option
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), help="Where records go [results].")
 @json_option
 def run(
     scenarios: tuple[Path, ...], name: str | None, keep: bool, repeat: int, junit: Path | None, cli_on_error: bool, results: Path,
-    datapath: str, ipsec_backend: str, as_json: bool,
+    datapath: str, ipsec_backend: str, force: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Run scenarios: bring the lab up, act, measure, assert, record, tear down."""
     need_root("run")
@@ -41,7 +42,7 @@ def run(
         folder = results / f"{datetime.now():%Y%m%d-%H%M%S}-{each.scenario.name}"
         made = conduct_repeatedly(
             each, folder, repeat, quiet=as_json, lab_name=name, keep=keep, prompt_on_failure=cli_on_error,
-            choice=Choice(datapath, ipsec_backend),
+            choice=Choice(datapath, ipsec_backend), force=force,
         )  # fmt: skip
         records.append(made)
     if junit is not None:

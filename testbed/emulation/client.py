@@ -17,6 +17,7 @@ import msgspec
 from testbed import errors, rpc
 from testbed.emulation import ledger
 from testbed.emulation import lock as locks
+from testbed.emulation.capacity import named, require_room
 from testbed.emulation.doctor import require
 from testbed.emulation.lab import Lab, Told, read_plan
 from testbed.emulation.labd import become_labd
@@ -108,20 +109,25 @@ def the_lab(name: str | None = None) -> LabClient:
     )
 
 
-def up(plan: Plan, told: Told, *, with_controller: bool = True, converged: Check | None = None) -> LabClient:
-    """Build a lab in a labd of its own and wait until it has converged; ``told`` hears of every stage.
+def up(plan: Plan, told: Told, *, with_controller: bool = True, converged: Check | None = None, force: bool = False) -> LabClient:
+    """Build a lab in a labd of its own and wait until it has converged; ``told`` hears of every stage. ``force`` does not ask for room.
 
     Raises LabExists, LabError, NotReady or MachineError; then nothing of it is left. KeyboardInterrupt tears down, too.
     """
     require(plan)
+    if not force:
+        require_room(plan)
     paths = LabPaths.of(plan.lab)
     if len(os.fsencode(paths.dir)) > LONGEST_DIR:
         raise MachineError(
             f"{paths.dir} is too long for the sockets in it", f"set {RUN_DIR_VARIABLE} to a shorter path, or use a shorter name"
         )
     lab = Lab(plan, paths, with_controller=with_controller)
-    with _forked(lab, _reserve, build=True, converged=converged) as messages:
-        _follow(messages, told)
+    try:
+        with _forked(lab, _reserve, build=True, converged=converged) as messages:
+            _follow(messages, told)
+    except OSError as error:
+        raise named(error) from error
     return LabClient(plan.lab)
 
 

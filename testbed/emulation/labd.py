@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from testbed import rpc
 from testbed.emulation import changes, readiness, syscalls
+from testbed.emulation.capacity import named, raise_soft_limits
 from testbed.emulation.daemons import LAB
 from testbed.emulation.lab import Lab
 from testbed.emulation.lock import LabLock
@@ -202,6 +203,7 @@ def become_labd(lab: Lab, lock: LabLock, report: int, *, build: bool, converged:
     status = 1
     try:
         syscalls.become_subreaper()
+        raise_soft_limits()
         lock.sign()
         _serve(lab, lock, report, build=build, converged=converged)
         status = 0
@@ -258,6 +260,7 @@ def _check_listener(report: int) -> None:
 def _described(error: BaseException) -> dict[str, str]:
     if isinstance(error, Abandoned):
         return {"error": "LabError", "message": "interrupted while the lab was being built; it has been torn down", "hint": ""}
+    error = named(error)
     if isinstance(error, TestbedError):
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     trace = "".join(traceback.format_exception(error)[-3:])

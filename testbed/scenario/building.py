@@ -26,13 +26,15 @@ class _Pending:
         return rpc.call(self._paths.controller_socket, method, target, parameters, timeout)
 
 
-def build(path: Path, told: Told, name: str | None = None, choice: Choice | None = None) -> tuple[LiveLab, list[str]]:
+def build(
+    path: Path, told: Told, name: str | None = None, choice: Choice | None = None, *, force: bool = False
+) -> tuple[LiveLab, list[str]]:
     """Bring a lab up; give back the lab and warnings in words. ``told`` hears of each stage's end, ``choice`` is what it is built of.
 
     Raises InputError, MachineError, LabError or NotReady; then nothing of the lab is left.
     """
     loaded, plan = compile_file(path, name, choice)
-    found = client.up(plan, told, converged=AsPredicted(loaded.topology, _Pending(plan.lab)))
+    found = client.up(plan, told, converged=AsPredicted(loaded.topology, _Pending(plan.lab)), force=force)
     lab = LiveLab(found, loaded.topology, compile_again)
     lab.save()
     warnings = [f"not emulated: {each}" for each in plan.unsupported]
