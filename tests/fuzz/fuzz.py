@@ -1,0 +1,98 @@
+"""Feeds readers with what atheris makes up, guided by the code it reaches: ``python fuzz.py topology|scenario|captured|bmp [options]``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["testbed", "yaml"]):
+    from testbed.azure.captured import compare_effective, compare_learned
+    from testbed.azure.control_plane import converge
+    from testbed.azure.types import Speaker
+    from testbed.controller.bmp import BmpError, Decoder
+    from testbed.errors import InputError
+    from testbed.model.loader import load_topology, parse_topology
+    from testbed.model.scenario_file import load_scenario
+    from testbed.plan.compile import compile_plan
+    from testbed.plan.templates import load_templates
+
+ROOT = Path(__file__).parents[2]
+DESIGN = ROOT / "topologies" / "dual-region.yaml"
+WORDS = (
+    "name", "regions", "vnets", "address_space", "subnets", "peerings", "from", "to", "route_servers", "vnet", "peers", "nvas", "subnet",
+    "asn", "ip", "vms", "tunnels", "type", "vxlan", "between", "10.0.0.0/8", "10.1.0.4", "RouteServerSubnet", "hub1", "nva1", "value",
+    "addressPrefix", "nextHopIpAddress", "nextHopType", "source", "state", "network", "asPath", "RouteServiceRole_IN_0", "steps", "stage",
+)  # fmt: skip
+
+
+def topology() -> Callable[[bytes], None]:
+    """A topology, and the plan of one that is right."""
+    templates = load_templates()
+
+    def once(data: bytes) -> None:
+        with contextlib.suppress(InputError):
+            compile_plan(parse_topology(data.decode(errors="replace")).topology, templates=templates)
+
+    return once
+
+
+def scenario() -> Callable[[bytes], None]:
+    """A scenario for a topology that is right."""
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    (folder / "t.yaml").write_text(DESIGN.read_text())
+    file = folder / "s.yaml"
+
+    def once(data: bytes) -> None:
+        file.write_bytes(b"name: x\ntopology: t.yaml\nsteps:\n" + data)
+        with contextlib.suppress(InputError):
+            load_scenario(file)
+
+    return once
+
+
+def captured() -> Callable[[bytes], None]:
+    """What az printed."""
+    plane = converge(load_topology(DESIGN).topology)
+
+    def once(data: bytes) -> None:
+        text = data.decode(errors="replace")
+        for compare, names in ((compare_effective, ("vm11",)), (compare_learned, ("rs1", "nva1"))):
+            with contextlib.suppress(InputError):
+                compare(plane, *names, text, "x.json")
+
+    return once
+
+
+def bmp() -> Callable[[bytes], None]:
+    """A stream of BMP."""
+    speaker = Speaker("rs1", 0, "route_server", "10.1.1.4", 65515)
+
+    def once(data: bytes) -> None:
+        with contextlib.suppress(BmpError):
+            Decoder(speaker, {"10.1.1.10": "nva1"}).feed(data)
+
+    return once
+
+
+TARGETS = {"topology": topology, "scenario": scenario, "captured": captured, "bmp": bmp}
+
+
+def main() -> None:
+    """Fuzz the target that the first argument names."""
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(__doc__)
+    name = sys.argv.pop(1)
+    with tempfile.NamedTemporaryFile("w", prefix="fuzz-", suffix=".dict") as words:
+        words.write("".join(f'"{word}"\n' for word in WORDS))
+        words.flush()
+        atheris.Setup([*sys.argv, f"-dict={words.name}"], TARGETS[name]())
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
