@@ -14,7 +14,7 @@ import testbed
 from testbed.emulation import delay_lines, fabric, ledger, netns, openvswitch, ovsdb, readiness
 from testbed.emulation.daemons import LAB, Launcher, Running, Startup, check_configurations
 from testbed.emulation.paths import LabPaths, namespaces
-from testbed.emulation.processes import last_lines
+from testbed.emulation.processes import last_words
 from testbed.errors import LabError
 from testbed.plan.types import PeeringLink, Plan
 from testbed.wait import Check, wait_until
@@ -177,6 +177,11 @@ class Lab:
         except LabError as error:  # if it died, the next look at the processes says so with its last words
             return error.message
 
+    def last_words(self, running: Running) -> str:
+        """What a process of the lab said at last."""
+        folder = next((self.paths.node(node) for node in self.plan.nodes if node.name == running.node), self.paths.logs)
+        return last_words(running.identity, running.log, folder / f"{running.daemon}.log")
+
     def _wait(self, stage: str, check: Check) -> None:
         """Poll the check; meanwhile daemons go on starting, the controller is connected, and a death is an error at once."""
 
@@ -190,7 +195,7 @@ class Lab:
         self._wanted()
         for running in self.running.values():
             if (how := running.ended()) is not None:
-                raise LabError(f"{running.node}: {running.daemon} died ({how})", last_lines(running.log) or f"no words in {running.log}")
+                raise LabError(f"{running.node}: {running.daemon} died ({how})", self.last_words(running) or f"no words in {running.log}")
         if self._startup is not None:
             self._startup.step()
         if not self._controller_connected and self._startup is not None:

@@ -23,7 +23,6 @@ from testbed.emulation.capacity import named, raise_soft_limits
 from testbed.emulation.daemons import LAB
 from testbed.emulation.lab import Lab
 from testbed.emulation.lock import LabLock
-from testbed.emulation.processes import last_lines
 from testbed.emulation.restarts import Restarts
 from testbed.emulation.supervisor import Supervisor
 from testbed.emulation.undo import undo
@@ -179,7 +178,7 @@ class Service:
             "pid": running.pid,
             "state": "stopped" if asked else "dead",
             "how": how,
-            "last_words": last_lines(running.log),
+            "last_words": self.lab.last_words(running),
         }
 
     def _disconnected(self) -> list[str]:

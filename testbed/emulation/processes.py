@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +14,10 @@ from subprocess import DEVNULL, Popen
 
 from testbed.emulation.paths import LAB_DIR_VARIABLE, LAB_VARIABLE, LabPaths
 from testbed.wait import wait_until
+
+_CRASH = re.compile(r": Received signal \d+ at (\d+)")
+_STATISTICS = "core_handler: "
+_REPORT_LINES = 12
 
 
 @dataclass(frozen=True, order=True)
@@ -120,9 +126,31 @@ def spawn(argv: Sequence[str], paths: LabPaths, log: Path, cwd: Path, extra: Map
 
 def last_lines(log: Path, count: int = 10) -> str:
     """The end of a log: the last words of a process."""
+    return "\n".join(_end(log)[-count:])
+
+
+def last_words(who: Identity, log: Path, own: Path) -> str:
+    """What a process said at last: the end of its output, or the report of its crash in a log file of its ``own``, if FRR wrote one there.
+
+    FRR's memory statistics, which follow and fill pages, are left out.
+    """
+    report = _end(own)
+    for number, line in enumerate(report):
+        crash = _CRASH.search(line)
+        if crash is not None and int(crash[1]) >= began(who) - 1:  # not that of a predecessor
+            return "\n".join(report[number : number + _REPORT_LINES])
+    return "\n".join([line for line in _end(log) if not line.startswith(_STATISTICS)][-10:])
+
+
+def began(who: Identity) -> float:
+    """When a process started, in seconds since the epoch."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + who.start / os.sysconf("SC_CLK_TCK")
+
+
+def _end(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-count:])
+            file.seek(max(0, log.stat().st_size - 16384))
+            return file.read().decode(errors="replace").splitlines()
     except OSError:
-        return ""
+        return []

@@ -15,7 +15,7 @@ import msgspec
 from testbed.emulation import delay_lines
 from testbed.emulation.daemons import LAB, Running, Startup, clean_up_after, find, launch
 from testbed.emulation.lab import Lab
-from testbed.emulation.processes import Identity, end, last_lines, send_signal
+from testbed.emulation.processes import Identity, end, send_signal
 from testbed.errors import LabError
 from testbed.wait import wait_until
 
@@ -77,7 +77,7 @@ class Supervisor:
         how = running.ended() or "gone"
         on_purpose = running.name in self.expected
         self.expected.discard(running.name)
-        self.deaths.append(Death(running.node, running.daemon, how, time.time(), last_lines(running.log), on_purpose))
+        self.deaths.append(Death(running.node, running.daemon, how, time.time(), self.lab.last_words(running), on_purpose))
         self._buried.add(running.identity)
 
     def last_death(self, node: str, daemon: str) -> Death | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from testbed.emulation import processes
 from testbed.emulation.daemons import Running
 from testbed.emulation.paths import LabPaths
-from testbed.emulation.processes import Identity
+from testbed.emulation.processes import Identity, began, identity, last_words
 from testbed.wait import wait_until
 
 Sleeper = subprocess.Popen[bytes]
@@ -80,3 +81,20 @@ def test_last_words(tmp_path: Path) -> None:
     log.write_text("\n".join(str(number) for number in range(5000)))
     assert processes.last_lines(log, 2) == "4998\n4999"
     assert processes.last_lines(tmp_path / "none") == ""
+
+
+def test_last_words_are_the_report_of_the_crash_of_this_very_process(tmp_path: Path) -> None:
+    me = identity(os.getpid())
+    assert me is not None
+    log, own = tmp_path / "out", tmp_path / "bgpd.log"
+    log.write_text("first\nlast\n" + "core_handler: memstats:  BGP node : 30 * 192\n" * 100)
+    assert last_words(me, log, own) == "first\nlast"
+    own.write_text("routine\nBGP: Received signal 11 at 1000 (si_addr 0x18); aborting...\nBGP: old\n")
+    assert last_words(me, log, own) == "first\nlast", "a predecessor's crash"
+    report = [
+        f"BGP: Received signal 11 at {int(time.time())} (si_addr 0x18); aborting...",
+        *(f"BGP: frame {number}" for number in range(30)),
+    ]
+    own.write_text("\n".join(["routine", *report]))
+    assert last_words(me, log, own).splitlines() == report[:12]
+    assert abs(began(me) - time.time()) < 86400
