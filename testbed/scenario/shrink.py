@@ -103,7 +103,7 @@ def _with_neighbors(nva: Design, known: set[str]) -> Design:
 
 def _balancers(design: Design, subnets: set[str], known: set[str]) -> Design:
     found = {
-        name: {**each, "backends": [backend for backend in each["backends"] if backend in known]}
+        name: {**each, "backends": [backend for backend in each.get("backends", ()) if backend in known]}
         for name, each in design.get("load_balancers", {}).items()
         if each["subnet"] in subnets
     }

@@ -8,7 +8,7 @@ from testbed.model.loader import load_topology, parse_topology
 from testbed.scenario.agreement import Disagreement
 from testbed.scenario.fuzz import Tried, saved, smallest, text_of
 from testbed.scenario.generator import Design, design, seeded
-from testbed.scenario.shrink import pruned, shrunk, without
+from testbed.scenario.shrink import paths, pruned, shrunk, without
 
 
 def big() -> Design:
@@ -69,3 +69,9 @@ def test_what_fails_is_saved_with_its_story(tmp_path: Path) -> None:
         "# Design 7 of seed 1, made as small as it could be. What disagreed:\n# it: the model says this, found that\n"
     )
     assert list(load_topology(file).topology.nvas) == ["nva1"]
+
+
+def test_whatever_is_taken_away_the_rest_can_be_pruned() -> None:
+    for number in range(40):
+        made = design(seeded(1, number))
+        assert all(without(made, path) is not None for path in paths(made))
