@@ -173,6 +173,7 @@ def _internet_flows(index: FabricIndex) -> Iterator[Flow]:
     for port in index.vnet_ports.values():
         yield Flow(CLASSIFY.id, 150, (("in_port", port), *_IPV4), goto=RESOLVE.id, note="from a VNet")
     yield Flow(ROUTE.id, 100, _IPV4, goto=RESOLVE.id, note="the Internet knows public addresses alone")
+    yield Flow(RESOLVE.id, 1, _IPV4, note="E9: nothing on the Internet has this address")
     for nic in index.nics.values():
         if nic.vnet == INTERNET:
             yield Flow(RESOLVE.id, 100, (*_IPV4, ("ipv4_dst", nic.ip)), (SetField("eth_dst", nic.mac),), DELIVER.id, note=nic.label)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from testbed.azure.control_plane import ControlPlane, converge
 from testbed.azure.fib import FABRIC, LOCAL, UNREACHABLE, Fib, FibHop
+from testbed.azure.fib import INTERNET as ONLINE
 from testbed.azure.lookup import MASKS, parse, parse_address, render
 from testbed.azure.types import Address, Prefix
 from testbed.model.topology import Topology
@@ -67,6 +68,12 @@ class Paper:
     def nics(self) -> tuple[Nic, ...]:
         """All NICs in VNets."""
         return tuple(nic for nic in self.plan.nics() if nic.vnet != INTERNET)
+
+    @cached_property
+    def senders(self) -> tuple[str, ...]:
+        """All nodes that send from a NIC in a VNet, and the hosts of sites."""
+        hosts = (host for site in self.topology.sites.values() for host in site.hosts)
+        return tuple(dict.fromkeys((*(nic.node for nic in self.nics), *hosts)))
 
     @cached_property
     def classes(self) -> tuple[Address, ...]:
@@ -165,9 +172,9 @@ Ways = set[tuple[str, tuple[str, ...]]]
 
 
 def walk_differences(paper: Paper, sources: Iterable[str] | None = None) -> Iterator[Disagreement]:
-    """For every node that sends by a NIC (or ``sources``) and every class: the tracer's walks, against packets through the flows."""
+    """For every sender (or ``sources``) and every class: the tracer's walks, against packets through the flows."""
     walker = Walker(paper)
-    for node in sources if sources is not None else dict.fromkeys(nic.node for nic in paper.nics):
+    for node in paper.senders if sources is None else sources:
         for address in paper.classes:
             traced = paper.tracer.traces(node, address)
             model, found = {(walk.verdict, walk.nodes) for walk in traced}, walker.ways(node, address)
@@ -184,6 +191,11 @@ class Walker:
         self._kinds = {node.name: node.kind for node in paper.plan.nodes}
         self._node_of = {nic.label: nic.node for nic in paper.plan.nics()}
         self._first = {nic.node: nic.ip for nic in reversed(paper.nics)}
+        self._first |= {host: str(address) for site in paper.topology.sites.values() for host, address in site.hosts.items()}
+        self._links: dict[tuple[str, str], str] = {}
+        for each in paper.control.layout.network.adjacencies:
+            for near, far in ((each.a, each.b), (each.b, each.a)):
+                self._links[near.router, each.device] = far.router
         self._tunnels: dict[str, TunnelPlan] = {tunnel.name: tunnel for tunnel in paper.plan.tunnels}
         self._tables: dict[str, list[tuple[int, int, tuple[FibHop, ...]]]] = {}
 
@@ -228,10 +240,12 @@ class Walker:
             outer = tunnel.bound[end] or tunnel.outer[end], tunnel.outer[1 - end], tunnel.name
             self._at(node, (*headers, outer), nodes, seen, True, found)
             return
-        if hop.device != FABRIC:
-            raise ValueError(f"{node} has a link outside the fabric: {hop.device}")
+        if hop.device not in (FABRIC, ONLINE):
+            there = self._links.get((node, hop.device), hop.device)
+            self._at(there, headers, (*nodes, there), seen, False, found)
+            return
         source, destination, name = headers[-1]
-        for outcome in self._fabric.outcomes(hop.nic, destination, ipv4_src=source):
+        for outcome in self._fabric.outcomes(hop.nic or node, destination, ipv4_src=source):
             if outcome.nic is None:
                 found.add((DROPPED, nodes))
             else:

@@ -124,11 +124,12 @@ def _kernel_routes(lab: LiveLab, node: Node, addresses: tuple[Address, ...]) -> 
 
 
 def probe_differences(lab: LiveLab, paper: Paper) -> Iterator[Disagreement]:
-    """Whether one real datagram from every VM to every other arrives, is dropped or loops."""
-    pairs = list(permutations(lab.vms(), 2))
+    """Whether one real datagram from every VM and host to every other arrives, is dropped or loops."""
+    ends = {label: paper.tracer.index.nics[label].ip for label in lab.vms()}
+    ends |= {host: str(address) for site in paper.topology.sites.values() for host, address in site.hosts.items()}
+    pairs = list(permutations(ends, 2))
     for delivery in lab.probe(pairs) if pairs else ():
-        target = paper.tracer.index.nics[delivery.target].ip
-        walks = paper.tracer.traces(delivery.source, target)
+        walks = paper.tracer.traces(delivery.source, ends[delivery.target])
         model = {_RESULTS.get(walk.verdict, "dropped") for walk in walks}
         if "loop" in model:
             model.add("dropped")  # the message that tells of the loop may itself not find its way back

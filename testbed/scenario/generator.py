@@ -15,6 +15,10 @@ LENGTH = 320
 _ODD_PREFIXES = ("0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/9", "0.0.0.0/1", "128.0.0.0/1", "172.16.0.0/12", "192.168.7.0/24")
 
 
+_SITE = "198.51.100.100"
+_OWN = ("RouteServerSubnet", "GatewaySubnet")
+
+
 class Choices:
     """Decisions taken from bytes, one each. Every choice has a plain option, which a zero stands for."""
 
@@ -77,6 +81,7 @@ class _Maker:
         self._between_nvas()
         self._load_balancers()
         self._policies()
+        self._on_premises()
         self._vms()
         self._route_tables()
         self._settings()
@@ -263,6 +268,28 @@ class _Maker:
                     settings = self.choose.of(({"prepend": 1}, {"as_override": True}, {"as_path_exclude": [65515]}))
                     nva.setdefault("neighbors", {}).setdefault(other, settings)
 
+    def _on_premises(self) -> None:
+        """A site behind the gateways of one or two hubs, on a circuit as a rule."""
+        if not self.choose.one_in(4):
+            return
+        private = not self.choose.one_in(4)
+        gateways: Design = {}
+        for hub in self.choose.some(self.hubs, 2) or self.hubs[:1]:
+            vnets = next(region["vnets"] for region in self.design["regions"].values() if hub in region["vnets"])
+            vnets[hub]["subnets"]["GatewaySubnet"] = f"{self.spaces[hub][0].removesuffix('.0.0/16')}.3.0/27"
+            gateways[f"gw-{hub}"] = {"type": "expressroute" if private else "vpn", "vnet": hub}
+        site: Design = {"asn": 65100, "prefixes": ["10.100.0.0/16"], "hosts": {"client": "10.100.0.10"}}
+        if self.choose.one_in(3):
+            site["prefixes"] += [self.choose.of(("192.168.0.0/16", "172.20.0.0/16", "10.64.0.0/10"))]
+        if self.choose.one_in(4):
+            site["prepend"] = 2
+        if private:
+            self.design["circuits"] = {"circuit": {"gateways": list(gateways)}}
+            site["circuits"] = ["circuit"]
+        else:
+            site |= {"connections": list(gateways), "public_ip": _SITE}
+        self.design["gateways"], self.design["sites"] = gateways, {"onprem": site}
+
     # --- the rest ---
 
     def _vms(self) -> None:
@@ -278,7 +305,7 @@ class _Maker:
 
     def _route_tables(self) -> None:
         tables: Design = {}
-        free = [f"{vnet}/{subnet}" for vnet, subnets in self._subnets().items() for subnet in subnets if subnet != "RouteServerSubnet"]
+        free = [f"{vnet}/{subnet}" for vnet, subnets in self._subnets().items() for subnet in subnets if subnet not in _OWN]
         for number in range(1, self.choose.below(4)):
             subnets = self.choose.some(free, 3)
             free = [each for each in free if each not in subnets]
@@ -290,6 +317,10 @@ class _Maker:
             if routes:
                 table["routes"] = routes
             tables[f"table{number}"] = table
+        for name, gateway in self.design.get("gateways", {}).items():
+            if gateway["type"] == "vpn":  # what NVAs announce must not cut its tunnels
+                way_out = {"site": {"prefix": f"{_SITE}/32", "next_hop_type": "Internet"}}
+                tables[name] = {"subnets": [f"{gateway['vnet']}/GatewaySubnet"], "routes": way_out}
         self.design["route_tables"] = tables
 
     def _subnets(self) -> dict[str, list[str]]:

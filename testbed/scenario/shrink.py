@@ -71,11 +71,16 @@ def pruned(design: Design) -> Design:
     subnets = {f"{name}/{subnet}" for name, vnet in vnets.items() for subnet in vnet.get("subnets", ())}
     servers = {name: server for name, server in design.get("route_servers", {}).items() if f"{server['vnet']}/RouteServerSubnet" in subnets}
     nvas = {name: nva for name, nva in design.get("nvas", {}).items() if nva["subnet"] in subnets}
+    gateways = {name: each for name, each in design.get("gateways", {}).items() if f"{each['vnet']}/GatewaySubnet" in subnets}
+    circuits = {
+        name: {**each, "gateways": [gateway for gateway in each.get("gateways", ()) if gateway in gateways]}
+        for name, each in design.get("circuits", {}).items()
+    }
     vms = {name: vm for name, vm in design.get("vms", {}).items() if vm["subnet"] in subnets}
     made: Design = {
         **design,
         "regions": regions,
-        "peerings": _peerings(design.get("peerings", []), set(vnets), {server["vnet"] for server in servers.values()}),
+        "peerings": _peerings(design.get("peerings", []), set(vnets), {each["vnet"] for each in (*servers.values(), *gateways.values())}),
         "route_servers": {
             name: {**each, "peers": [peer for peer in each.get("peers", ()) if peer in nvas]} for name, each in servers.items()
         },
@@ -83,9 +88,12 @@ def pruned(design: Design) -> Design:
         "vms": vms,
         "load_balancers": _balancers(design, subnets, {*nvas, *vms}),
         "route_tables": _tables(design, subnets),
+        "gateways": gateways,
+        "circuits": circuits,
+        "sites": {name: _with_ways(site, gateways, circuits) for name, site in design.get("sites", {}).items()},
     }
     for kind in ("tunnels", "bgp_sessions"):
-        made[kind] = [each for each in design.get(kind, ()) if set(each["between"]) <= set(nvas)]
+        made[kind] = [each for each in design.get(kind, ()) if set(each["between"]) <= {*nvas, *made["sites"]}]
     return {key: value for key, value in made.items() if value}
 
 
@@ -99,6 +107,11 @@ def _with_neighbors(nva: Design, known: set[str]) -> Design:
     neighbors = {name: settings for name, settings in nva.get("neighbors", {}).items() if name in known and settings}
     rest = {key: value for key, value in nva.items() if key != "neighbors"}
     return rest | ({"neighbors": neighbors} if neighbors else {})
+
+
+def _with_ways(site: Design, gateways: Design, circuits: Design) -> Design:
+    known = {"connections": gateways, "circuits": circuits}
+    return {key: [each for each in value if each in known[key]] if key in known else value for key, value in site.items()}
 
 
 def _balancers(design: Design, subnets: set[str], known: set[str]) -> Design:

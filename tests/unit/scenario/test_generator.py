@@ -85,6 +85,9 @@ EVERYTHING = (
     "assumptions",
     "enable_ip_forwarding",
     "second range",
+    "expressroute",
+    "vpn",
+    "sites",
 )
 
 
