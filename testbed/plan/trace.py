@@ -113,8 +113,13 @@ class Tracer:
         return self.control.injected(domain.hub, home) if domain.hub is not None else NOTHING
 
     def _walks(self, source: str, destination: Address, ttl: int) -> Iterator[Walk]:
-        packet = Packet((Header(self._address(source), destination),), ttl, (source,))
+        packet = Packet((Header(self._source(source, destination), destination),), ttl, (source,))
         yield from self._node(source, packet, originates=True)
+
+    def _source(self, node: str, destination: Address) -> Address:
+        """The address that a node's kernel sends from: by a site's own line to the Internet its public one (E9)."""
+        line, hops = self.index.nics.get(node), self._fib(node).lookup(destination)
+        return line.ip if line is not None and hops and hops[0].device == INTERNET else self._address(node)
 
     def _address(self, node: str) -> Address:
         if node in self._first_addresses:
@@ -183,7 +188,9 @@ class Tracer:
         if hop.device == FABRIC:
             yield from self._fabric(self.index.nics[hop.nic], packet)
         elif hop.device == INTERNET:
-            yield from self._internet(node, packet)
+            line = self.index.nics.get(node)
+            refusal = self._spoofed(line, packet.headers[0]) if line is not None else None
+            yield from self._internet(node, packet) if refusal is None else (ended(packet, DROPPED, node, refusal),)
         elif hop.device in self._tunnels:
             yield from self._encapsulate(node, packet, self._tunnels[hop.device])
         else:
