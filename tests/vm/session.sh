@@ -4,7 +4,7 @@
 #   session.sh BOX.box RESULTS SCENARIO[,OPTION...]...      RESULTS takes the records, each step's time is printed
 #
 # Without hardware virtualisation everything takes ten to a hundred times longer, but a second stays a second: the designs get
-# slower BGP and BFD timers, and the testbed more patience. On a machine with virtualisation none of this is needed.
+# slower BGP and BFD timers, the testbed more patience, and nothing is measured. With virtualisation none of this is needed.
 set -euo pipefail
 box=$1 results=$2
 shift 2
@@ -12,10 +12,11 @@ export TESTBED_BOX=testbed/debian12
 slow='timers: {bgp: {keepalive: 20s, hold: 60s}, bfd: {interval: 3s, multiplier: 5}}'
 
 timed() { # NAME COMMAND...
-    local name=$1 before=$SECONDS
+    local name=$1 before=$SECONDS code=0
     shift
-    "$@" 2>&1 </dev/null | tr '\r' '\n' | sed -u '/^Progress:/d'
-    printf '== %s: %d s\n' "$name" $((SECONDS - before))
+    "$@" 2>&1 </dev/null | tr '\r' '\n' | sed -u '/^Progress:/d' || code=$?
+    printf '== %s: %d s%s\n' "$name" $((SECONDS - before)) "$( ((code == 0)) || echo ", exit code $code")"
+    return "$code"
 }
 
 in_vm() { vagrant ssh -c "$1" </dev/null; }
@@ -34,12 +35,14 @@ timed 'vagrant up' vagrant up
 timed 'vagrant provision, once more' vagrant provision
 timed 'doctor' in_vm 'cd / && sudo testbed doctor'
 save_and_restore
-in_vm "sudo mkdir -p /slow && sudo cp -r /testbed/scenarios /testbed/topologies /testbed/tests/vm/buckets.py /slow &&
+in_vm "sudo mkdir -p /slow && sudo cp -r /testbed/scenarios /testbed/topologies /slow && sudo sed -i '/^    measure:/,/^      - /d' /slow/scenarios/* &&
     for file in /slow/topologies/*; do grep -q '^timers:' \$file || echo '$slow' | sudo tee -a \$file >/dev/null; done"
+failed=0 # the records come home whatever happened
 for run; do
     scenario=${run%%,*} options=${run#"$scenario"}
-    timed "run $scenario ${options//,/ }" in_vm "cd / && sudo TESTBED_PATIENCE=20 testbed run /slow/scenarios/$scenario.yaml ${options//,/ }"
+    timed "run $scenario ${options//,/ }" in_vm "cd / && sudo TESTBED_PATIENCE=20 testbed run /slow/scenarios/$scenario.yaml ${options//,/ }" || failed=1
 done
-timed 'buckets' in_vm 'sudo TESTBED_PATIENCE=20 PYTHONPATH=/testbed /testbed/.venv/bin/python -P /slow/buckets.py /slow/topologies/active-active.yaml'
+timed 'buckets' in_vm 'sudo TESTBED_PATIENCE=20 PYTHONPATH=/testbed /testbed/.venv/bin/python -P /testbed/tests/vm/buckets.py /slow/topologies/active-active.yaml' || failed=1
 mkdir -p "$results"
 in_vm 'sudo tar -C /testbed -c results' | tar -x -C "$results"
+exit "$failed"
