@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 import click
 
-from testbed.cli.common import choice_options, force_option, json_option, lab_option, need_root, print_json, table, topology_argument
+from testbed.cli.common import (
+    choice_options,
+    force_option,
+    ignore_interrupts,
+    json_option,
+    lab_option,
+    need_root,
+    print_json,
+    table,
+    topology_argument,
+)
 
 
 @click.command()
@@ -27,7 +37,8 @@ def up(topology: Path, name: str | None, datapath: str, ipsec_backend: str, forc
     from testbed.scenario.building import build
 
     with Progress(name or topology.stem, STAGES) as progress:
-        lab, warnings = build(topology, progress, name, Choice(datapath, ipsec_backend), force=force)
+        chosen = Choice(datapath, ipsec_backend)
+        lab, warnings = build(topology, progress, name, chosen, force=force, when_up=ignore_interrupts)
     stages = progress.done
     if as_json:
         print_json({"lab": lab.plan.lab, "stages": stages, "warnings": warnings})

@@ -109,10 +109,19 @@ def the_lab(name: str | None = None) -> LabClient:
     )
 
 
-def up(plan: Plan, told: Told, *, with_controller: bool = True, converged: Check | None = None, force: bool = False) -> LabClient:
+def up(
+    plan: Plan,
+    told: Told,
+    *,
+    with_controller: bool = True,
+    converged: Check | None = None,
+    force: bool = False,
+    finish: Callable[[LabClient], None] = lambda lab: None,
+) -> LabClient:
     """Build a lab in a labd of its own and wait until it has converged; ``told`` hears of every stage. ``force`` does not ask for room.
 
-    Raises LabExists, LabError, NotReady or MachineError; then nothing of it is left. KeyboardInterrupt tears down, too.
+    ``finish`` is the last of it, with the lab up. Raises LabExists, LabError, NotReady or MachineError, or what ``finish`` raises; then
+    nothing of the lab is left. KeyboardInterrupt tears down, too, until ``finish`` has returned.
     """
     require(plan)
     if not force:
@@ -126,9 +135,11 @@ def up(plan: Plan, told: Told, *, with_controller: bool = True, converged: Check
     try:
         with _forked(lab, _reserve, build=True, converged=converged) as messages:
             _follow(messages, told)
+            found = LabClient(plan.lab)
+            finish(found)
     except OSError as error:
         raise named(error) from error
-    return LabClient(plan.lab)
+    return found
 
 
 def adopt(lab: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,33 @@ class _Pending:
 
 
 def build(
-    path: Path, told: Told, name: str | None = None, choice: Choice | None = None, *, force: bool = False
+    path: Path,
+    told: Told,
+    name: str | None = None,
+    choice: Choice | None = None,
+    *,
+    force: bool = False,
+    when_up: Callable[[], None] = lambda: None,
 ) -> tuple[LiveLab, list[str]]:
     """Bring a lab up; give back the lab and warnings in words. ``told`` hears of each stage's end, ``choice`` is what it is built of.
 
-    Raises InputError, MachineError, LabError or NotReady; then nothing of the lab is left.
+    Raises InputError, MachineError, LabError or NotReady; then, and after KeyboardInterrupt, nothing of the lab is left. ``when_up`` is
+    called at the point from which on that is no longer so: the lab is the caller's.
     """
     loaded, plan = compile_file(path, name, choice)
-    found = client.up(plan, told, converged=AsPredicted(loaded.topology, _Pending(plan.lab)), force=force)
-    lab = LiveLab(found, loaded.topology, compile_again)
-    lab.save()
+    labs: list[LiveLab] = []
     warnings = [f"not emulated: {each}" for each in plan.unsupported]
-    observed = injection(found, [hub.vnet for hub in plan.hubs])
-    warnings += [f"not as predicted: {each}" for each in differences(expected_injection(lab.predicted), observed)]
-    return lab, warnings
+
+    def finish(found: client.LabClient) -> None:
+        lab = LiveLab(found, loaded.topology, compile_again)
+        lab.save()
+        observed = injection(found, [hub.vnet for hub in plan.hubs])
+        warnings.extend(f"not as predicted: {each}" for each in differences(expected_injection(lab.predicted), observed))
+        labs.append(lab)
+        when_up()
+
+    client.up(plan, told, converged=AsPredicted(loaded.topology, _Pending(plan.lab)), force=force, finish=finish)
+    return labs[0], warnings
 
 
 def live(name: str | None = None) -> LiveLab:
