@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, note, settings
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from testbed.azure.types import Address, Domain, Prefix
 from testbed.model.loader import parse_topology
-from testbed.model.topology import Topology
+from testbed.model.topology import Topology, UserRoute
 from testbed.plan.design_checks import check_design
 from testbed.plan.openflow import SetField
 from testbed.plan.paper_switch import Outcome
@@ -88,17 +87,40 @@ def by_the_rules(found: Paper, domain: Domain, home: int) -> set[Entry]:
         system = {prefix: kind for prefix, kind in system.items() if kind != "None"}
     if "0.0.0.0/0" in bgp:
         del system["0.0.0.0/0"]
-    return set(entries(system, bgp, user))
+    vpn = tuple(vpn_instances(topology, domain.vnet))
+    return set(entries(system, bgp, {prefix: (route.next_hop_type, hops_of(route, vpn)) for prefix, route in user.items()}))
 
 
-def entries(system: Mapping[Prefix, str], bgp: Mapping[Prefix, tuple[Address, ...]], user: Mapping[Prefix, Any]) -> Iterator[Entry]:
+def entries(
+    system: Mapping[Prefix, str], bgp: Mapping[Prefix, tuple[Address, ...]], user: Mapping[Prefix, tuple[str, tuple[Address, ...]]]
+) -> Iterator[Entry]:
     """E1: of equal prefixes the user's before BGP's before the system's."""
-    for prefix, route in user.items():
-        yield prefix, route.next_hop_type, (str(route.next_hop_ip),) if route.next_hop_ip else (), True
+    for prefix, (kind, hops) in user.items():
+        yield prefix, kind, hops, True
     for prefix, hops in bgp.items():
         yield prefix, "VirtualNetworkGateway", hops, prefix not in user
     for prefix, kind in system.items():
         yield prefix, kind, (), prefix not in user and prefix not in bgp
+
+
+def hops_of(route: UserRoute, vpn: tuple[Address, ...]) -> tuple[Address, ...]:
+    """E4: the address that a UDR names, or the VPN gateway it hands its packets to."""
+    if route.next_hop_type == "VirtualNetworkGateway":
+        return vpn
+    return (str(route.next_hop_ip),) if route.next_hop_ip else ()
+
+
+def vpn_instances(topology: Topology, vnet: str) -> Iterator[Address]:
+    """E4, GW1, P2, P3: the VPN gateway of the VNet itself, else of the hub whose gateways it uses; never an ExpressRoute gateway."""
+    homes = {each.vnet for each in (*topology.gateways.values(), *topology.route_servers.values())}
+    allowing = {(side.to, side.from_) for side in topology.peerings if side.allow_gateway_transit}
+    using = [side.to for side in topology.peerings if side.from_ == vnet and side.use_remote_gateways and (vnet, side.to) in allowing]
+    hub = vnet if vnet in homes else next((each for each in using if each in homes), None)
+    here = [gateway for gateway in topology.gateways.values() if gateway.vnet == hub]
+    for place, gateway in enumerate(here):
+        first = topology.vnets()[gateway.vnet].subnets["GatewaySubnet"].network_address + 4 + 2 * place
+        if gateway.type == "vpn":
+            yield from (str(first + instance) for instance in range(2 if gateway.active_active else 1))
 
 
 def system_rows(topology: Topology, vnet: str) -> Iterator[tuple[Prefix, str]]:
