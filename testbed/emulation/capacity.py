@@ -62,6 +62,7 @@ def limits() -> Limits:
         tasks_by=tasks_by,
         files=None if files == resource.RLIM_INFINITY else files,
         namespaces=_number(PROC / "sys/user/max_net_namespaces"),
+        neighbours=_neighbours(),
     )
 
 
@@ -100,6 +101,13 @@ def _tasks() -> Iterator[tuple[int, str]]:
         if most is not None and used is not None:
             yield most - used, f"pids.max of {folder}"
     yield _UNLIMITED, ""
+
+
+def _neighbours() -> int | None:
+    """Entries of the neighbour table that are left: one table for all namespaces, the kernel's limit is that of the first one."""
+    most = _number(PROC / "sys/net/ipv4/neigh/default/gc_thresh3")
+    used = [int(line.split()[0], 16) for line in _lines(PROC / "net/stat/arp_cache")[1:2] if line]
+    return None if most is None else most - sum(used)
 
 
 def _folders(controller: str) -> Iterator[Path]:

@@ -22,13 +22,17 @@ TASKS = {"zebra": 7, "bgpd": 4, "bfdd": 1, "charon": 17}
 
 
 class Needs(Struct, frozen=True):
-    """What a lab takes: bytes of memory, processes and their threads, open files of the process that has most of them, namespaces."""
+    """What a lab takes: bytes of memory, processes and their threads, open files of the process that has most of them, namespaces,
+
+    and entries of the kernel's neighbour table (ARP), which all namespaces share.
+    """
 
     memory: int
     processes: int
     tasks: int
     files: int
     namespaces: int
+    neighbours: int
 
 
 class Limits(Struct, frozen=True):
@@ -40,6 +44,7 @@ class Limits(Struct, frozen=True):
     tasks_by: str = "kernel.pid_max"
     files: int | None = None
     namespaces: int | None = None
+    neighbours: int | None = None
 
 
 def needs(plan: Plan) -> Needs:
@@ -57,6 +62,7 @@ def needs(plan: Plan) -> Needs:
         tasks=sum(own.values()) + 2 * delays + sum(TASKS.get(daemon.name, 2) for _, daemon in daemons),
         files=max(40 + processes + 2 * len(plan.tunnels), 30 + 2 * ports + 6 * len(plan.bridges), 20 + 2 * speakers + len(plan.bridges)),
         namespaces=1 + len(plan.nodes),
+        neighbours=2 * (len(plan.nics()) + len(plan.tunnels) + len(plan.wires)),
     )
 
 
@@ -78,6 +84,9 @@ def shortfalls(wanted: Needs, have: Limits) -> Iterator[tuple[str, str]]:
     if have.namespaces is not None and wanted.namespaces > have.namespaces:
         text = f"it has {wanted.namespaces} network namespaces, and user.max_net_namespaces is {have.namespaces}"
         yield text, f"sysctl -w user.max_net_namespaces={_rounded(wanted.namespaces)}"
+    if have.neighbours is not None and wanted.neighbours > have.neighbours:
+        text = f"its nodes know about {wanted.neighbours} neighbours (ARP), and the kernel has room for {max(have.neighbours, 0)} more"
+        yield text, f"sysctl -w net.ipv4.neigh.default.gc_thresh3={_rounded(2 * wanted.neighbours)}"
 
 
 def _rounded(number: int) -> int:

@@ -40,6 +40,8 @@ with _without_distutils():
     from mininet.net import Mininet
     from mininet.node import Node, OVSSwitch
 
+Mininet.inited = True  # its first network would raise limits of the whole machine: buffers, neighbour tables, open files
+
 
 class LabIntf(Intf):  # type: ignore[misc]
     """An interface whose name and addresses come from the plan; asking for them runs nothing."""
@@ -161,8 +163,6 @@ class LabLink(Link):  # type: ignore[misc]
 
 class LabNet(Mininet):  # type: ignore[misc]
     """A plan as a Mininet network; `create_namespaces`, `create_links` and `configure_hosts` make it real."""
-
-    inited = True  # Mininet would raise limits of the whole machine
 
     def __init__(self, plan: Plan, paths: LabPaths) -> None:
         self.plan = plan

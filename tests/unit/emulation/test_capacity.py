@@ -45,7 +45,7 @@ def test_more_of_everything_takes_more(plan: Plan) -> None:
     assert bigger.tasks > smaller.tasks
 
 
-WANTED = Needs(memory=1000 * MB, processes=50, tasks=200, files=500, namespaces=30)
+WANTED = Needs(memory=1000 * MB, processes=50, tasks=200, files=500, namespaces=30, neighbours=400)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ WANTED = Needs(memory=1000 * MB, processes=50, tasks=200, files=500, namespaces=
         (Limits(tasks=-5), "leaves 0", "raise"),
         (Limits(files=499), "500 files, and the limit is 499", "ulimit -Hn 512"),
         (Limits(namespaces=29), "30 network namespaces, and user.max_net_namespaces is 29", "user.max_net_namespaces=32"),
+        (Limits(neighbours=399), "400 neighbours (ARP), and the kernel has room for 399 more", "gc_thresh3=1024"),
     ],
 )
 def test_what_does_not_fit_is_said_with_both_figures(have: Limits, words: str, remedy: str) -> None:
@@ -66,7 +67,7 @@ def test_what_does_not_fit_is_said_with_both_figures(have: Limits, words: str, r
 
 
 def test_what_fits_exactly_fits() -> None:
-    assert list(shortfalls(WANTED, Limits(memory=1000 * MB, tasks=200, files=500, namespaces=30))) == []
+    assert list(shortfalls(WANTED, Limits(memory=1000 * MB, tasks=200, files=500, namespaces=30, neighbours=400))) == []
     assert list(shortfalls(WANTED, Limits())) == []
 
 
@@ -77,6 +78,8 @@ def machine(root: Path, *, cgroup: str, files: dict[str, str]) -> None:
         "proc/sys/kernel/pid_max": "32768\n",
         "proc/sys/kernel/threads-max": "100000\n",
         "proc/sys/user/max_net_namespaces": "1000\n",
+        "proc/sys/net/ipv4/neigh/default/gc_thresh3": "1024\n",
+        "proc/net/stat/arp_cache": "entries  allocs\n00000061 000000b0\n00000061 00000000\n",
         "proc/self/cgroup": cgroup,
     }
     for name, text in (texts | files).items():
@@ -124,7 +127,7 @@ def test_the_machine_and_its_container_limit(
     found = limits()
     assert (found.memory, found.memory_by) == memory
     assert (found.tasks, found.tasks_by) == (tasks[0], tasks[1].format(root=tmp_path))
-    assert found.namespaces == 1000
+    assert (found.namespaces, found.neighbours) == (1000, 1024 - 0x61)
 
 
 def test_this_machine_has_limits() -> None:
