@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ class Running:
         self.daemon = daemon
         self.log = log
         self._child = process if isinstance(process, Popen) else None
+        self._collecting = threading.Lock()
         self.identity = process if isinstance(process, Identity) else identity(process.pid) or Identity(process.pid, 0)
 
     @property
@@ -46,7 +48,8 @@ class Running:
         """None while it runs, else how it ended: ``exit status 1``, ``signal 9``, ``gone`` when nobody could collect its status."""
         if self._child is None:
             return None if alive(self.identity) else "gone"
-        status = self._child.poll()
+        with self._collecting:  # while one thread collects the status, `Popen.poll` tells any other that the process runs
+            status = self._child.poll()
         if status is None:
             return None
         return f"signal {-status}" if status < 0 else f"exit status {status}"

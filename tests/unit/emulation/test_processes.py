@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +76,35 @@ def test_how_a_process_ended(paths: LabPaths, tmp_path: Path, script: str, how: 
     running = Running("n", "d", tmp_path / "log", process)
     wait_until(lambda: None if running.ended() else "runs", what="end", budget=2.0)
     assert running.ended() == how
+
+
+def test_who_hears_of_an_end_is_told_how_even_while_others_ask(paths: LabPaths, tmp_path: Path) -> None:
+    """labd's own thread wakes up by the pidfd at the moment in which a call's thread collects the status."""
+    asking, over = [], threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            for running in list(asking):
+                running.ended()
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    heard = []
+    try:
+        for _ in range(60):
+            running = Running("n", "d", tmp_path / "log", processes.spawn(("sleep", "60"), paths, tmp_path / "log", tmp_path))
+            asking[:] = [running]
+            descriptor = os.pidfd_open(running.pid)
+            os.kill(running.pid, signal.SIGSEGV)
+            select.select([descriptor], [], [])
+            heard.append(running.ended())
+            os.close(descriptor)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert set(heard) == {"signal 11"}
 
 
 def test_last_words(tmp_path: Path) -> None:
