@@ -15,6 +15,7 @@ from testbed.emulation.lab import Lab, write_plan
 from testbed.errors import LabError
 from testbed.plan.difference import NodeChange, node_changes
 from testbed.plan.types import PeeringLink, Plan
+from testbed.plan.wire_routes import routes_over_wires
 from testbed.vty import Vty
 from testbed.wait import wait_until
 
@@ -27,6 +28,18 @@ def set_link(plan: Plan, which: Mapping[str, Any], *, up: bool) -> None:
     for namespace, device in _devices(plan, which):
         with netns.inside(namespace):
             syscalls.set_link(device, up=up)
+    if up and "wire" in which:
+        for name in which["wire"]:
+            _put_routes_back(plan, str(name))
+
+
+def _put_routes_back(plan: Plan, name: str) -> None:
+    """The routes over a node's wires that the kernel forgot when one went down."""
+    node = plan.node(name)
+    own = {device for wire in plan.wires for place, device in zip(wire.nodes, wire.names, strict=True) if place == name}
+    with netns.inside(node.id):
+        down = {device for device in own if not syscalls.is_up(device)}
+    fabric.run_batches([Batch(node.name, node.id, ("ip", "-batch", "-"), routes_over_wires(plan, name, down))])
 
 
 def _devices(plan: Plan, which: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -59,10 +59,20 @@ def transmit_checksums_in_software(interface: str) -> None:
         fcntl.ioctl(control, _SIOCETHTOOL, request)
 
 
+def is_up(interface: str) -> bool:
+    """Whether an interface of the current namespace is up, as far as this end goes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        return bool(_flags(control, interface) & _IFF_UP)
+
+
 def set_link(interface: str, *, up: bool) -> None:
     """``ip link set INTERFACE up|down`` in the current namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sH14x", interface.encode(), 0)
-        flags = struct.unpack("16sH14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        flags = _flags(control, interface)
         flags = flags | _IFF_UP if up else flags & ~_IFF_UP
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", interface.encode(), flags))
+
+
+def _flags(control: socket.socket, interface: str) -> int:
+    answer = fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16sH14x", interface.encode(), 0))
+    return int(struct.unpack("16sH14x", answer)[1])

@@ -172,13 +172,18 @@ def test_wires_and_packet_filters(small_plan: Callable[[str], Plan], lab_name: s
         ("vm1", "vm2"), ("to-vm2", "to-vm1"), ("198.51.100.0/31", "198.51.100.1/31"), ("02:aa:00:00:00:01", "02:aa:00:00:00:02"), rate=1e6
     )
     table = "table inet guard {\n chain in { type filter hook input priority 0; udp dport 9 drop; }\n}\n"
-    nodes = tuple(msgspec.structs.replace(node, nftables=table) if node.name == "vm2" else node for node in plan.nodes)
+    own = {"vm1": {"setup": (*plan.node("vm1").setup, "route add 192.0.2.0/24 via 198.51.100.1 dev to-vm2")}, "vm2": {"nftables": table}}
+    nodes = tuple(msgspec.structs.replace(node, **own.get(node.name, {})) for node in plan.nodes)
     lab = client.up(msgspec.structs.replace(plan, wires=(wire,), nodes=nodes), silent, with_controller=False)
     in_node(lab, "vm1", "ping", "-c1", "-W2", "198.51.100.1")
     assert "tbf" in in_node(lab, "vm1", "tc", "qdisc", "show", "dev", "to-vm2")
     assert "table inet guard" in in_node(lab, "vm2", "nft", "list", "tables")
     lab.set_link(wire=["vm2", "vm1"], up=False)
     assert enter.run(lab.plan, lab.paths, "vm1", ("ping", "-c1", "-W0.2", "198.51.100.1")).returncode != 0
+    assert "192.0.2.0/24" not in in_node(lab, "vm1", "ip", "route")
+    lab.set_link(wire=["vm2", "vm1"], up=True)
+    assert "192.0.2.0/24 via 198.51.100.1" in in_node(lab, "vm1", "ip", "route"), "the kernel alone would not bring it back"
+    in_node(lab, "vm1", "ping", "-c1", "-W2", "198.51.100.1")
     down(lab_name)
 
 

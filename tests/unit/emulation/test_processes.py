@@ -84,7 +84,7 @@ def test_who_hears_of_an_end_is_told_how_even_while_others_ask(paths: LabPaths, 
 
     def ask() -> None:
         while not over.is_set():
-            for running in list(asking):
+            for running in asking:
                 running.ended()
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
