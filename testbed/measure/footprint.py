@@ -18,7 +18,7 @@ Samples = Sequence[Mapping[str, "Footprint"]]
 
 @dataclass(frozen=True)
 class Footprint:
-    """One process at one moment: its pid, proportional set size in bytes, open file descriptors."""
+    """One process at one moment: its pid, bytes of memory that are its own (heap, stacks), open file descriptors."""
 
     pid: int
     memory: int
@@ -51,14 +51,17 @@ class Growth:
 
 
 def footprint(pid: int) -> Footprint | None:
-    """What a process holds now; None when it is gone. Memory is its proportional share (what it shares is divided)."""
+    """What a process holds now; None when it is gone.
+
+    Memory is what the kernel calls anonymous: a share of libraries would grow whenever somebody else's process ends.
+    """
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return None
-    share = next((line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")), "0")
-    return Footprint(pid, int(share) * 1024, descriptors)
+    own = next((line.split()[1] for line in rollup.splitlines() if line.startswith("Anonymous:")), "0")
+    return Footprint(pid, int(own) * 1024, descriptors)
 
 
 def footprints(pids: Mapping[str, int]) -> dict[str, Footprint]:
