@@ -170,6 +170,9 @@ class _Builder:
         self._unmodelled = unmodelled
         self._links = links
         self._prefixes = prefixes
+        self._servers: dict[str, tuple[str, ...]] = {
+            name: tuple(each for each, server in topology.route_servers.items() if name in server.peers) for name in topology.nvas
+        }
 
     def of_hub(self, hub: Hub) -> Iterator[Adjacency]:
         """The sessions of a Route Server: with its NVAs, and by iBGP with the gateways of its VNet (RS3, GW2)."""
@@ -202,9 +205,17 @@ class _Builder:
         return Adjacency(
             ROUTE_SERVER,
             End(instance_name(speaker), speaker.address, NVA, imports, Exports(frozenset(sources))),
-            End(peer, str((nic or nva).ip), ROUTE_SERVER, Imports(), nva_policy.exports(nva, speaker.server, ROUTE_SERVER)),
+            self._nva_end(peer, str((nic or nva).ip), speaker.server, self._server_role(peer, speaker.server)),
             down=down,
         )
+
+    def _nva_end(self, name: str, address: Address, neighbor: str, role: str) -> End:
+        servers = frozenset(self._server_role(name, server) for server in self._servers.get(name, ())) or nva_policy.ONE_SERVER
+        return End(name, address, role, Imports(), nva_policy.exports(self._topology.nvas[name], neighbor, role, servers))
+
+    def _server_role(self, nva: str, server: str) -> str:
+        """What a Route Server is to an NVA: with its name where the NVA has several, between which it passes routes on."""
+        return ROUTE_SERVER if len(self._servers.get(nva, ())) < 2 else f"{ROUTE_SERVER} {server}"
 
     def _nic_towards(self, nva: Nva, vnet: str) -> Nva | ExtraNic | None:
         """The first NIC of the NVA from which ``vnet`` is reached (P1, P4)."""
@@ -233,7 +244,7 @@ class _Builder:
         if name in topology.sites:
             return _site_end(name, topology.sites[name], address, NVA, frozenset({NVA}))
         role = SITE if other in topology.sites else OVERLAY
-        return End(name, address, role, Imports(), nva_policy.exports(topology.nvas[name], other, role))
+        return self._nva_end(name, address, other, role)
 
     def _no_way(self, tunnel: Tunnel) -> str:
         """Why the outer packets of a tunnel between two NVAs cannot arrive: private addresses need a peering (P1)."""
@@ -255,8 +266,8 @@ class _Builder:
             shared = str(subnet_of(self._topology, one.subnet))
             yield Adjacency(
                 UNDERLAY,
-                End(a, str(one.ip), UNDERLAY, Imports(), nva_policy.exports(one, b, UNDERLAY)),
-                End(b, str(other.ip), UNDERLAY, Imports(), nva_policy.exports(other, a, UNDERLAY)),
+                self._nva_end(a, str(one.ip), b, UNDERLAY),
+                self._nva_end(b, str(other.ip), a, UNDERLAY),
                 shared=shared if one.subnet == other.subnet and covers(shared, str(other.ip)) else None,
                 down=down,
             )

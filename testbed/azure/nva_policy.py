@@ -12,7 +12,7 @@ UNDERLAY = "underlay"
 SITE = "site"
 MAXIMUM_PATHS = 8
 _FROM_OVERLAY = frozenset({LOCAL, OVERLAY, UNDERLAY, SITE})
-_EVERYTHING = _FROM_OVERLAY | {ROUTE_SERVER}
+ONE_SERVER = frozenset({ROUTE_SERVER})
 _WELL_KNOWN = {"65535:65281": "no-export", "65535:65282": "no-advertise", "65535:65283": "local-AS", "65535:65284": "no-peer"}
 
 
@@ -27,20 +27,22 @@ def router(name: str, nva: Nva, address: Address) -> Router:
     )
 
 
-def exports(nva: Nva, neighbor: str, role: str) -> Exports:
-    """What the NVA sends to the neighbour of that name; ``role`` is what the neighbour is to it.
+def exports(nva: Nva, neighbor: str, role: str, servers: frozenset[str] = ONE_SERVER) -> Exports:
+    """What the NVA sends to the neighbour of that name; ``role`` is what the neighbour is to it, ``servers`` its Route Servers' roles.
 
-    Towards a Route Server: its own routes and those from other NVAs and sites, unless ``filter_route_server_routes`` is off; its
-    ``as_override`` and ``as_path_exclude`` apply there (RS8). To everyone else it sends all it has, to one of its own ASN (iBGP) with
-    itself as next hop: the addresses of a Route Server are out of reach there. Settings of one neighbour go before those of the NVA.
+    Towards a Route Server: its own routes and those from other NVAs, sites and Route Servers, from that one itself only if
+    ``filter_route_server_routes`` is off; its ``as_override`` and ``as_path_exclude`` apply there (RS8). To everyone else it sends all
+    it has, to one of its own ASN (iBGP) with itself as next hop: the addresses of a Route Server are out of reach there. Settings of
+    one neighbour go before those of the NVA.
     """
     settings = nva.neighbors.get(neighbor, Neighbor())
-    to_route_server = role == ROUTE_SERVER
+    to_route_server = role in servers
     override = settings.as_override if settings.as_override is not None else nva.as_override and to_route_server
     exclude = settings.as_path_exclude or (nva.as_path_exclude if to_route_server else ())
     prepend, by_prefix = _prepends(nva, settings)
     return Exports(
-        sources=_FROM_OVERLAY if to_route_server and nva.filter_route_server_routes else _EVERYTHING,
+        sources=_FROM_OVERLAY | (servers - {role} if nva.filter_route_server_routes else servers),
+        deny=originated(nva) - _own(nva, settings),
         as_override=override,
         exclude=frozenset(exclude),
         prepend=prepend,
@@ -57,8 +59,8 @@ def instances(nva: Nva, route_server: str) -> tuple[int, ...]:
 
 
 def originated(nva: Nva) -> frozenset[Prefix]:
-    """All prefixes that the NVA sends as its own."""
-    return frozenset(map(str, nva.advertise)) | (frozenset({DEFAULT_ROUTE}) if nva.default_originate else frozenset())
+    """All prefixes that the NVA sends to somebody as its own."""
+    return _to_everyone(nva).union(*(map(str, settings.advertise or ()) for settings in nva.neighbors.values()))
 
 
 def community(text: str) -> str:
@@ -67,9 +69,17 @@ def community(text: str) -> str:
     return _WELL_KNOWN.get(text) or names.get(text.lower(), text)
 
 
+def _to_everyone(nva: Nva) -> frozenset[Prefix]:
+    return frozenset(map(str, nva.advertise)) | (frozenset({DEFAULT_ROUTE}) if nva.default_originate else frozenset())
+
+
+def _own(nva: Nva, settings: Neighbor) -> frozenset[Prefix]:
+    """Those of its own prefixes that a neighbour gets."""
+    return _to_everyone(nva) if settings.advertise is None else frozenset(map(str, settings.advertise))
+
+
 def _prepends(nva: Nva, settings: Neighbor) -> tuple[int, dict[Prefix, int]]:
-    if settings.prepend is not None:
-        return settings.prepend, {}
-    if isinstance(nva.prepend, int):
-        return nva.prepend, {}
-    return 0, {str(prefix): count for prefix, count in nva.prepend.items()}
+    wanted = settings.prepend if settings.prepend is not None else nva.prepend
+    if isinstance(wanted, int):
+        return wanted, {}
+    return 0, {str(prefix): count for prefix, count in wanted.items()}

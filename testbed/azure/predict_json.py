@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from testbed.azure.control_plane import ControlPlane
 from testbed.azure.domains import home
 from testbed.azure.effective_routes import effective_routes
 from testbed.azure.json_shapes import advertised_json, as_path_text, effective_json, learned_json
-from testbed.azure.networks import MSEES, msee_name, nva_nics
+from testbed.azure.networks import MSEES, VPN, msee_name, nva_nics
 from testbed.azure.types import Address, Domain, Path, Prefix, Row, Session
 from testbed.model.addresses import GATEWAY_SUBNET, ROUTE_SERVER_SUBNET
 from testbed.model.topology import Topology
@@ -109,14 +111,21 @@ def gateway_learned(plane: ControlPlane, name: str) -> dict[str, Any]:
 
 
 def router_learned(plane: ControlPlane, name: str) -> dict[str, Any]:
-    """What a site or an MSEE learned and did not drop, in the same shape."""
+    """What a site or an MSEE learned and did not drop, in the same shape. A VPN gateway goes by its BGP address, that in GatewaySubnet."""
+    shown = _bgp_addresses(plane)
     rows = [
-        _row(prefix, route.path, "", route.peer, "EBgp")
+        _row(prefix, replace(route.path, next_hop=shown.get(route.path.next_hop, route.path.next_hop)), "", route.peer, "EBgp")
         for prefix, routes in plane.rib(name).items()
         for route in routes
         if route.peer and not route.dropped
     ]
     return {"value": rows}
+
+
+def _bgp_addresses(plane: ControlPlane) -> dict[Address, Address]:
+    """The addresses of VPN gateways on the links of this testbed's own, which Azure has not, and what stands for them in Azure (GW1)."""
+    links = ((each.a, plane.layout.speakers[each.a.router]) for each in plane.layout.network.adjacencies if each.kind == VPN)
+    return {end.address: speaker.address for end, speaker in links}
 
 
 def _row(prefix: Prefix, path: Path, local: Address, peer: str, origin: str) -> dict[str, Any]:

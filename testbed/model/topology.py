@@ -204,7 +204,12 @@ class Neighbor(Declared):
         default=None, description="Replace the neighbour's ASN in the path by one's own; keeps the length (RS8)"
     )
     as_path_exclude: Asns = Field(default=(), description="Remove these ASNs from the path; shortens it (RS8)")
-    prepend: Prepend | None = Field(default=None, description="How often the own ASN is put before the path")
+    advertise: tuple[Prefix, ...] | None = Field(
+        default=None, description="Which prefixes of its own it sends there; as to all others when not given"
+    )
+    prepend: Prepend | dict[Prefix, Prepend] | None = Field(
+        default=None, description="How often the own ASN is put before the path: for all prefixes, or by prefix"
+    )
     communities: tuple[str, ...] = Field(
         default=(), max_length=100, description="Communities to add: `65001:100`, `65001:1:2` or a name as `no-advertise` (RS12)"
     )
@@ -241,7 +246,7 @@ class Nva(Declared):
     advertise: tuple[Prefix, ...] = Field(default=(), description="Prefixes it originates")
     default_originate: bool = Field(default=False, description="Originate 0.0.0.0/0 to every neighbour")
     prepend: Prepend | dict[Prefix, Prepend] = Field(
-        default=0, description="How often the own ASN is put before the path: for all prefixes, or by advertised prefix"
+        default=0, description="How often the own ASN is put before the path: for all prefixes, or by prefix"
     )
     extra_nics: tuple[ExtraNic, ...] = Field(default=(), description="Further interfaces")
     frr_config: str | None = Field(

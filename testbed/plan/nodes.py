@@ -147,7 +147,7 @@ def _kernel_routes(design: Design, name: str, nics: tuple[Nic, ...]) -> list[str
     for tunnel, end in design.ends(name):
         ways[f"{tunnel.outer[1 - end]}/32"] = next((nic for nic in nics if nic.ip == tunnel.bound[end]), nics[0])
     neighbors = design.sessions.neighbors.get(name, ())
-    ways |= {f"{each.address}/32": nics[0] for each in neighbors if each.update_source and each.role != ROUTE_SERVER}
+    ways |= {f"{each.address}/32": nics[0] for each in neighbors if each.update_source and not each.role.startswith(ROUTE_SERVER)}
     return [f"route add {prefix} via {nic.gateway} dev {nic.name}" for prefix, nic in ways.items()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
 
 from testbed.model.addresses import ROUTE_SERVER_SUBNET
 from testbed.model.design import Design, repeated
@@ -131,14 +130,9 @@ def sessions(design: Design) -> Iterator[Finding]:
 
 
 def policies(design: Design) -> Iterator[Finding]:
-    """Communities are well-formed, prepended prefixes are advertised, an NVA is no neighbour of itself."""
+    """Communities are well-formed, an NVA is no neighbour of itself."""
     for name, nva in design.topology.nvas.items():
         path = f"nvas.{name}"
-        if isinstance(nva.prepend, dict):
-            originated = {*nva.advertise, *((IPv4Network("0.0.0.0/0"),) if nva.default_originate else ())}
-            for prefix in nva.prepend:
-                if prefix not in originated and "nvas" not in design.incomplete:
-                    yield Finding(f"{path}.prepend.{prefix}", f"{name} does not advertise {prefix}", "add it to advertise")
         for neighbor, policy in nva.neighbors.items():
             if neighbor == name:
                 yield Finding(f"{path}.neighbors.{neighbor}", f"{name} is no neighbour of itself", "name another")

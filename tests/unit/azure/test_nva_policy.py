@@ -41,6 +41,30 @@ def test_prepends() -> None:
     assert exports(by_prefix, "nva2", OVERLAY).prepend_by_prefix == {}
 
 
+def test_prepends_towards_one_neighbour_by_prefix_also_of_what_it_passes_on() -> None:
+    declared = nva(prepend=1, neighbors={"rs1": {"prepend": {"10.31.0.0/24": 2}}})
+    towards = exports(declared, "rs1", ROUTE_SERVER)
+    assert (towards.prepend, towards.prepend_by_prefix) == (0, {"10.31.0.0/24": 2})
+    assert exports(declared, "rs2", ROUTE_SERVER).prepend == 1
+
+
+def test_each_neighbour_gets_the_own_prefixes_that_are_meant_for_it() -> None:
+    declared = nva(
+        advertise=["192.0.2.0/24"], default_originate=True, neighbors={"rs1": {"advertise": ["10.0.0.0/8"]}, "rs2": {"advertise": []}}
+    )
+    assert originated(declared) == {"192.0.2.0/24", "0.0.0.0/0", "10.0.0.0/8"}
+    assert exports(declared, "rs1", ROUTE_SERVER).deny == {"192.0.2.0/24", "0.0.0.0/0"}
+    assert exports(declared, "rs2", ROUTE_SERVER).deny == originated(declared)
+    assert exports(declared, "nva2", OVERLAY).deny == {"10.0.0.0/8"}
+
+
+def test_between_two_route_servers_routes_are_passed_on_and_none_goes_back() -> None:
+    servers = frozenset({"route_server rs1", "route_server rs2"})
+    assert exports(nva(), "rs1", "route_server rs1", servers).sources == {"local", "overlay", "underlay", "site", "route_server rs2"}
+    assert servers <= exports(nva(filter_route_server_routes=False), "rs1", "route_server rs1", servers).sources
+    assert servers <= exports(nva(), "nva2", OVERLAY, servers).sources
+
+
 def test_next_hop_and_communities_of_a_neighbour() -> None:
     policy = exports(nva(neighbors={"rs1": {"next_hop": "10.1.0.100", "communities": ["65535:65282", "1:2"]}}), "rs1", ROUTE_SERVER)
     assert policy.next_hop == "10.1.0.100"
