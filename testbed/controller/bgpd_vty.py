@@ -12,8 +12,8 @@ from testbed.errors import TestbedError
 from testbed.vty import show
 from testbed.wait import poll
 
-BUDGET = 1.0
-"""Seconds within which bgpd should know why; it tells BMP a moment before it writes the reason down."""
+BUDGET = 5.0
+"""Seconds within which bgpd should know why; it tells BMP a moment before it writes the reason down, and the machine may be busy."""
 _TAIL = 1 << 16
 _NOTIFIED = ("BGP Notification send", "BGP Notification received")
 
