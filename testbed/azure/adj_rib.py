@@ -29,7 +29,6 @@ class Rib(Struct, frozen=True):
     """What was received on one session, and how many of the paths were not dropped."""
 
     routes: dict[Prefix, Received] = {}
-    accepted: int = 0
 
 
 class HubState(Struct, frozen=True):
@@ -57,7 +56,6 @@ class _Open:
 
     def __init__(self, state: HubState, session: Session, rib: Rib) -> None:
         self.routes = dict(rib.routes)
-        self.accepted = rib.accepted
         self.touched: dict[Prefix, None] = {}
         speaker = state.speakers[session.server, session.instance]
         to_nva = speaker.kind == "route_server" and not state.is_internal(session)
@@ -67,23 +65,22 @@ class _Open:
         self._unlearned = state.hub.unlearned if to_nva else ()
 
     def announce(self, path: Path) -> bool:
-        """Take in a path; False when that takes the session over its limit (RS6). Dropped paths do not count."""
+        """Take in a path; False when that takes the session over its limit (RS6).
+
+        The limit is on what a peer sends (Microsoft: "routes each BGP peer can advertise"), so paths that are dropped count, too.
+        """
         reason = self._loop if self._asn in path.as_path else self._unlearned_reason(path.prefix) if self._unlearned else ""
-        old = self.routes.get(path.prefix)
-        self.accepted += (not reason) - (old is not None and not old.dropped)
         self.routes[path.prefix] = Received(path, reason)
         self.touched[path.prefix] = None
-        return self._limit is None or self.accepted <= self._limit
+        return self._limit is None or len(self.routes) <= self._limit
 
     def withdraw(self, prefix: Prefix) -> None:
-        old = self.routes.pop(prefix, None)
-        if old is not None:
-            self.accepted -= not old.dropped
+        if self.routes.pop(prefix, None) is not None:
             self.touched[prefix] = None
 
     def flush(self) -> None:
         self.touched.update(dict.fromkeys(self.routes))
-        self.routes, self.accepted = {}, 0
+        self.routes = {}
 
     def _unlearned_reason(self, prefix: Prefix) -> str:
         space = next((each for each in self._unlearned if contains(each, prefix)), None)
@@ -132,7 +129,7 @@ class Draft:
         for session, rib in self._open.items():
             ribs.pop(session, None)
             if self._sessions[session].up:
-                ribs[session] = Rib(rib.routes, rib.accepted)
+                ribs[session] = Rib(rib.routes)
         return replace(self._state, sessions=self._sessions, ribs=ribs)
 
     def _begin(self, session: Session, hold_time: float) -> None:

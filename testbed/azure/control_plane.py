@@ -183,10 +183,10 @@ def converge(topology: Topology, *, max_rounds: int = MAX_ROUNDS, broken: Broken
 
 
 def _over_limit(topology: Topology, simulation: Simulation, outcomes: tuple[Outcome, ...]) -> dict[int, str]:
-    """The sessions, by number of adjacency, on which an NVA sends more routes than its Route Server takes (RS6)."""
+    """The sessions, by number of adjacency, on which an NVA sends more routes than its Route Server takes (RS6), dropped ones included."""
     counts: Counter[int] = Counter()
     for outcome in outcomes:
-        counts.update({index: len(outcome.prefixes) for index, learned in outcome.learned.items() if learned.accepted is not None})
+        counts.update(dict.fromkeys(outcome.learned, len(outcome.prefixes)))
     limit = topology.limits.routes_per_peer
     return {
         index // 2: f"{OVER_LIMIT}: {count} routes from {simulation.flows[index].sender.name}, {limit} are allowed"

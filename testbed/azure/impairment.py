@@ -21,7 +21,8 @@ class Broken(Struct, frozen=True):
     ``silent``: nodes whose NICs and links carry nothing. ``mute``: nodes without BGP, which forward by what their kernel holds.
     ``stale``: nodes whose kernel keeps the routes that it had (nobody takes them out). ``devices``: tunnels, and links outside the
     VNets, that carry nothing; ``vanished`` those of them that are down, which a kernel's routes no longer use. ``peerings``: pairs
-    of VNets whose link carries nothing. ``frozen``: the switches stay as they are.
+    of VNets whose link carries nothing. ``sessions``: pairs of routers whose BGP session is shut. ``frozen``: the switches stay as
+    they are.
     """
 
     silent: frozenset[str] = frozenset()
@@ -30,6 +31,7 @@ class Broken(Struct, frozen=True):
     devices: frozenset[str] = frozenset()
     vanished: frozenset[str] = frozenset()
     peerings: frozenset[Pair] = frozenset()
+    sessions: frozenset[Pair] = frozenset()
     frozen: bool = False
 
     def __or__(self, other: Broken) -> Broken:
@@ -41,6 +43,7 @@ class Broken(Struct, frozen=True):
             self.devices | other.devices,
             self.vanished | other.vanished,
             self.peerings | other.peerings,
+            self.sessions | other.sessions,
             self.frozen or other.frozen,
         )
 
@@ -66,6 +69,8 @@ def _reason(adjacency: Adjacency, topology: Topology, vnets: Mapping[Address, st
             return f"{end.router} is silent"
         if end.router in broken.mute:
             return f"{end.router} does not speak BGP"
+    if frozenset((adjacency.a.router, adjacency.b.router)) in broken.sessions:
+        return "the session is shut"
     if adjacency.device in broken.devices:
         return f"{adjacency.device} is down"
     between = frozenset(vnets[address] for address in _outer(adjacency, topology) if address in vnets)

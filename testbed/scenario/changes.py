@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from itertools import islice
 from typing import Any
 
-from testbed.azure.networks import tunnel_name
 from testbed.errors import InputError
 from testbed.model.scenario import (
     Action,
     Announce,
     BranchToBranch,
-    Fault,
     NeighborChange,
     PeerChange,
     PeeringChange,
@@ -201,39 +199,3 @@ _CHANGES: dict[str, Callable[[Topology, Any], Topology]] = {
     "branch_to_branch": _branch_to_branch,
     "preference": _preference,
 }
-
-
-def degraded(topology: Topology, faults: Iterable[Fault]) -> Topology | None:
-    """The topology whose prediction holds while these faults last: an NVA without BGP has no peers, a tunnel that is down no session.
-
-    None where a fault has no such counterpart: then nothing is predicted.
-    """
-    for fault in faults:
-        if fault.controller:
-            continue
-        if fault.tunnel is not None:
-            topology = _without_session(topology, fault.tunnel)
-        elif fault.daemon == "charon" and fault.node in topology.nvas:
-            for tunnel in topology.tunnels:  # its tunnels carry nothing until it is back
-                if tunnel.type == "ipsec" and fault.node in tunnel.between:
-                    topology = _without_session(topology, tunnel_name(tunnel))
-        elif fault.node in topology.nvas and fault.daemon in (None, "bgpd") and fault.session is None:
-            topology = _without_bgp(topology, str(fault.node))
-        else:
-            return None
-    return topology
-
-
-def _without_session(topology: Topology, name: str) -> Topology:
-    tunnels = tuple(each.model_copy(update={"bgp": False}) if tunnel_name(each) == name else each for each in topology.tunnels)
-    return topology.model_copy(update={"tunnels": tunnels})
-
-
-def _without_bgp(topology: Topology, nva: str) -> Topology:
-    servers = {
-        name: server.model_copy(update={"peers": tuple(peer for peer in server.peers if peer != nva)})
-        for name, server in topology.route_servers.items()
-    }
-    tunnels = tuple(each.model_copy(update={"bgp": False}) if nva in each.between else each for each in topology.tunnels)
-    sessions = tuple(each for each in topology.bgp_sessions if nva not in each.between)
-    return topology.model_copy(update={"route_servers": servers, "tunnels": tunnels, "bgp_sessions": sessions})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from testbed.azure.control_plane import ControlPlane, converge
 from testbed.azure.effective_routes import effective_routes
+from testbed.azure.impairment import INTACT, Broken
 from testbed.azure.types import Row
 from testbed.emulation import readiness, switch_state
 from testbed.emulation.client import LabClient
@@ -28,12 +29,14 @@ from testbed.model.measurement import Measurement
 from testbed.model.scenario import Action, Capture, Fault
 from testbed.model.topology import Topology
 from testbed.netns import run_in
+from testbed.plan.broken_trace import BrokenTracer
 from testbed.plan.explain import Explanation, explain_pair
 from testbed.plan.trace import Tracer
 from testbed.plan.types import INTERNET, Nic, Node, Plan
 from testbed.plan.walk import Walk
 from testbed.scenario import observed, routers
-from testbed.scenario.changes import changed, degraded
+from testbed.scenario.breakage import broken_by, shut
+from testbed.scenario.changes import changed
 from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
 from testbed.scenario.measured import Measured
 from testbed.scenario.places import Places, links_of, places_of
@@ -127,9 +130,7 @@ class LiveLab:
         own = [name for name, nva in self.topology.nvas.items() if nva.frr_config is not None]
         if own:
             return f"the configuration of {', '.join(own)} is the user's own"
-        if any(fault.controller for fault in self._faults):
-            return "the controller does not run, so that nobody can say what it programmed"
-        return "" if degraded(self.topology, self._faults) is not None else "a fault whose effects are not predicted"
+        return "the controller does not run, so that nobody can say what it programmed" if self._broken.frozen else ""
 
     def switch_differences(self) -> tuple[str, ...]:
         """How the flows and groups of the real switches differ from what the prediction says."""
@@ -138,7 +139,7 @@ class LiveLab:
 
     def table_differences(self) -> tuple[str, ...]:
         """How the BGP tables of the routers differ from what the prediction says."""
-        silent = {*self.predicted.unmodelled, *(fault.node for fault in self._faults)}
+        silent = {*self.predicted.unmodelled, *self._broken.mute, *self._broken.stale}
         return table_differences(self.predicted, {node: self.bgp_table(node) for node in self.predicted.nodes if node not in silent})
 
     def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
@@ -298,13 +299,8 @@ class LiveLab:
     def _session(self, fault: Fault, *, up: bool) -> None:
         """Shut the node's sessions with a neighbour down in good order (it says so before it closes), or open them again."""
         node = self._node(str(fault.node))
-        others = {fault.session, f"{fault.session}-0", f"{fault.session}-1"}
-        found = [
-            (peering.asns[end], peering.addresses[1 - end])
-            for peering in self.plan.sessions
-            for end in (0, 1)
-            if peering.nodes[end] == node.name and peering.nodes[1 - end] in others
-        ]
+        ends = [(peering, peering.nodes.index(node.name)) for peering in shut(self.plan, fault)]
+        found = [(peering.asns[end], peering.addresses[1 - end]) for peering, end in ends]
         if not found:
             raise InputError(f"{node.name} has no BGP session with {fault.session}")
         with Vty(self.client.paths.node(node) / "bgpd.vty") as vty:
@@ -326,17 +322,25 @@ class LiveLab:
     def _power(self, name: str, *, up: bool) -> None:
         for nic in self._node(name).nics:
             self.client.set_link(up=up, nic=nic.label)
+        for wire in (each for each in self.plan.wires if name in each.nodes):
+            self.client.set_link(up=up, wire=list(wire.nodes))
 
     # --- names ---
 
     @cached_property
     def predicted(self) -> ControlPlane:
         """The control plane on paper, for the topology as it stands and the faults that last."""
-        return converge(degraded(self.topology, self._faults) or self.topology)
+        return converge(self.topology, broken=self._broken)
+
+    @property
+    def _broken(self) -> Broken:
+        return broken_by(self.plan, self._faults)
 
     @cached_property
     def _tracer(self) -> Tracer:
-        return Tracer(self.plan, self.predicted)
+        if self._broken == INTACT:
+            return Tracer(self.plan, self.predicted)
+        return BrokenTracer(self.plan, self.predicted, converge(self.topology), self._broken)
 
     @cached_property
     def _nics(self) -> dict[str, Nic]:

@@ -32,15 +32,17 @@ def links_of(plan: Plan, fault: Fault) -> list[dict[str, Any]]:
     if fault.tunnel is not None:
         return [{"tunnel": fault.tunnel}]
     link = fault.link or ("", "")
-    wires = [{"wire": list(wire.nodes)} for wire in _between(plan, link)]
+    wires = [{"wire": list(wire.nodes)} for wire in wires_between(plan, link)]
     return wires or [{"peering": list(link)}]
 
 
-def _between(plan: Plan, link: tuple[str, str]) -> Iterator[Wire]:
-    for wire in plan.wires:
-        one, other = map(called, wire.nodes)
-        if (link[0] in one and link[1] in other) or (link[1] in one and link[0] in other):
-            yield wire
+def wires_between(plan: Plan, link: tuple[str, str]) -> tuple[Wire, ...]:
+    """The wires between two nodes; a gateway stands for its instances, a circuit for its MSEEs."""
+
+    def joins(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+        return (link[0] in one and link[1] in other) or (link[1] in one and link[0] in other)
+
+    return tuple(wire for wire in plan.wires if joins(*map(called, wire.nodes)))
 
 
 def _peerings(plan: Plan, link: tuple[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -51,7 +53,7 @@ def _peerings(plan: Plan, link: tuple[str, str]) -> Iterator[tuple[str, tuple[st
 
 def _wires(plan: Plan, link: tuple[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
     ids = {node.name: node.id for node in plan.nodes}
-    for wire in _between(plan, link):
+    for wire in wires_between(plan, link):
         yield "-".join(wire.nodes), (ids[wire.nodes[0]], wire.names[0])
 
 

@@ -100,8 +100,9 @@ def limits(case: Case) -> Iterator[Finding]:
             yield Finding("RS006", f"nvas.{session.peer}", down.removeprefix("RS6: "), "advertise summaries instead of single prefixes")
         if down:
             continue
-        count = sum(1 for each in case.plane.received(session) if not each.dropped)
-        totals[session.server] += count if session.instance == _first(case, session) else 0
+        received = case.plane.received(session)
+        count = len(received)
+        totals[session.server] += sum(not each.dropped for each in received) if session.instance == _first(case, session) else 0
         if 2 * count > limit.routes_per_peer and session.instance == _first(case, session):
             yield Finding(
                 "RS106",

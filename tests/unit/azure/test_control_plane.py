@@ -511,6 +511,17 @@ class TestRouteServerRules:
         assert not exact.down(Session("rs1", 0, "nva1"))
         assert programmed(exact, "vmh1")
 
+    def test_looped_routes_count_towards_the_limit(self) -> None:
+        def kept(data: dict[str, Any]) -> None:
+            for nva in data["nvas"].values():
+                nva["as_override"] = False
+
+        session = Session("rs1", 0, "nva1")
+        looped = [each for each in changed(OVERLAY, kept).received(session) if each.dropped.startswith("RS8")]
+        assert len(looped) == len(changed(OVERLAY, kept).received(session)) == 2
+        assert changed(OVERLAY, kept, put("limits.routes_per_peer", 2)).down(session) == ""
+        assert changed(OVERLAY, kept, put("limits.routes_per_peer", 1)).down(session).startswith("RS6")
+
     def test_prepend_by_prefix_and_by_neighbour(self) -> None:
         def change(data: dict[str, Any]) -> None:
             data["nvas"]["nva1"] |= {"advertise": ["192.0.2.1/32", "192.0.2.2/32"], "prepend": {"192.0.2.1/32": 2}}

@@ -105,17 +105,25 @@ def test_rs6_over_the_limit_the_session_ends_with_all_its_routes() -> None:
     assert len(changes.ignored) == 1
 
 
-def test_rs6_replaced_withdrawn_and_dropped_routes_do_not_count() -> None:
+def test_rs6_replaced_and_withdrawn_routes_do_not_count() -> None:
     hub = replace(HUB, routes_per_peer=1)
     events = [
         *up(NVA1[0]),
         *tell(NVA1[:1]),
         *tell(NVA1[:1], path=(65001, 65001)),
-        *tell(NVA1[:1], "10.9.0.0/16", path=(65001, 65515)),
         Withdrawn(NVA1[0], ON_PREM),
         *tell(NVA1[:1], "10.8.0.0/16"),
     ]
     assert rs.sessions(after(*events, hub=hub))[NVA1[0]].up
+
+
+@pytest.mark.parametrize(("prefix", "path"), [("10.9.0.0/16", (65001, 65515)), ("10.1.0.0/16", (65001,))], ids=["RS8", "RS9"])
+def test_rs6_what_a_peer_sends_counts_even_if_it_is_dropped(prefix: str, path: tuple[int, ...]) -> None:
+    hub = replace(HUB, routes_per_peer=1)
+    state = after(*up(NVA1[0]), *tell(NVA1[:1]), hub=hub)
+    state, changes = rs.step(state, tell(NVA1[:1], prefix, path=path), 2.0)
+    assert changes.down == (NVA1[0],)
+    assert rs.sessions(state)[NVA1[0]].reason == "max-prefix"
 
 
 def test_rs6_the_limit_is_the_route_servers_towards_its_peers() -> None:

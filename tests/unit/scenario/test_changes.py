@@ -10,10 +10,10 @@ import pytest
 from testbed.azure.control_plane import converge
 from testbed.errors import InputError
 from testbed.model.loader import load_topology, parse_topology
-from testbed.model.scenario import Fault, Scenario, action_of
+from testbed.model.scenario import Scenario, action_of
 from testbed.model.scenario_file import load_scenario
 from testbed.model.topology import Topology
-from testbed.scenario.changes import changed, degraded, rehearse
+from testbed.scenario.changes import changed, rehearse
 
 TOPOLOGIES = Path(__file__).parents[3] / "topologies"
 
@@ -117,25 +117,3 @@ def test_a_ninth_peer_is_refused_before_anything_is_built() -> None:
     with pytest.raises(InputError, match=r"RS6") as caught:
         parse_topology(text.replace("nva8]", "nva8, nva9]"), "nine.yaml")
     assert str(caught.value.problems[0]).startswith("nine.yaml:")
-
-
-def test_a_dead_nva_is_predicted_as_one_without_peers() -> None:
-    pair = design("active-standby")
-    dead = degraded(pair, [Fault(node="nva1", daemon="bgpd")])
-    assert dead is not None
-    assert injected(dead)["10.21.0.0/16"] == ("10.1.0.5",)
-    assert injected(dead, "hub2")["10.11.0.0/16"] == ("10.2.0.4",)
-    silent = degraded(pair, [Fault(node="nva1", power=True), Fault(tunnel="nva1b-nva2")])
-    assert silent is not None
-    assert injected(silent) == {}
-
-
-def test_a_tunnel_that_is_down_is_predicted_as_one_without_bgp() -> None:
-    detour = degraded(design("three-regions"), [Fault(tunnel="nva1-nva2"), Fault(controller=True)])
-    assert detour is not None
-    (path,) = {route.path.as_path for route in converge(detour).rib("nva1")["10.21.0.0/16"] if route.best}
-    assert path == (65003, 65002, 65515)
-
-
-def test_a_fault_without_counterpart_is_not_predicted() -> None:
-    assert degraded(design("three-regions"), [Fault(node="rs1-0")]) is None

@@ -12,7 +12,6 @@ from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.templates import load_templates
 from testbed.plan.types import Plan
-from testbed.scenario.changes import degraded
 from testbed.scenario.lab_view import TableRow
 from testbed.scenario.places import called, links_of, places_of
 from testbed.scenario.table_agreement import table_differences
@@ -80,15 +79,6 @@ def test_what_a_fault_takes_down(plan: Plan) -> None:
     assert links_of(plan, Fault(tunnel="nva1-nva2")) == [{"tunnel": "nva1-nva2"}]
     assert links_of(plan, Fault(link=("hub1", "hub2"))) == [{"peering": ["hub1", "hub2"]}]
     assert links_of(plan, Fault(link=("london", "paris"))) == [{"wire": [f"london-msee{number}", "paris"]} for number in (0, 1)]
-
-
-def test_without_charon_no_protected_tunnel_has_a_session(topology: Topology) -> None:
-    after = degraded(topology, [Fault(node="nva1", daemon="charon")])
-    assert after is not None
-    assert [tunnel.bgp for tunnel in after.tunnels] == [False, False]
-    other = degraded(topology, [Fault(node="nva2", daemon="charon")])
-    assert other is not None
-    assert [tunnel.bgp for tunnel in other.tunnels] == [False, True]
 
 
 def test_tables_are_held_against_the_prediction(topology: Topology) -> None:
