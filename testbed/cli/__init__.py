@@ -83,6 +83,9 @@ def testbed(debug: bool) -> None:
 
 def main() -> None:
     """The console script: run the command, and end with the exit code that the help names."""
+    from testbed.cli.interrupts import interrupts
+
+    interrupts.install()
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"  # a user's PATH often lacks them
     sys.exit(execute(sys.argv[1:]))
 

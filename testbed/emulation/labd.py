@@ -194,9 +194,10 @@ def become_labd(lab: Lab, lock: LabLock, report: int, *, build: bool, converged:
     os.setsid()
     keep = {report, lock.descriptor}
     _detach(keep)
-    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which every daemon would inherit
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which every daemon would inherit
     signal.signal(signal.SIGTERM, _abandon)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP, signal.SIGTERM})
     os.environ.clear()  # nothing of the user's reaches the lab, and every tool that we run carries its tag
     os.environ.update(lab.paths.environment())
     status = 1
