@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from testbed import rpc
@@ -237,11 +238,12 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
         say(up=True)
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        described = _described(error, lab.paths.dir)  # while what filled the disk is still there
         if build:
             undo(lab.paths)
             lock.release()
         with suppress(Abandoned):
-            say(**_described(error))
+            say(**described)
         if not isinstance(error, TestbedError | Abandoned):
             raise
         return
@@ -257,10 +259,10 @@ def _check_listener(report: int) -> None:
         raise Abandoned("nobody listens")
 
 
-def _described(error: BaseException) -> dict[str, str]:
+def _described(error: BaseException, folder: Path) -> dict[str, str]:
     if isinstance(error, Abandoned):
         return {"error": "LabError", "message": "interrupted while the lab was being built; it has been torn down", "hint": ""}
-    error = named(error)
+    error = named(error, folder)
     if isinstance(error, TestbedError):
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     trace = "".join(traceback.format_exception(error)[-3:])
