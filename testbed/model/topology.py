@@ -408,7 +408,9 @@ class Limits(Declared):
     """Azure's limits (RS6), with the defaults of 2025."""
 
     peers: Count = Field(default=8, description="BGP peers of a Route Server")
-    routes_per_peer: Count = Field(default=4000, description="Routes a peer may send, also those that are dropped then (RS8); beyond it the session drops")
+    routes_per_peer: Count = Field(
+        default=4000, description="Routes a peer may send, also those that are dropped then (RS8); beyond it the session drops"
+    )
     routes_total: Count = Field(default=10000, description="Routes of a Route Server in all")
     routes_to_expressroute: Count = Field(default=1000, description="Routes advertised to ExpressRoute")
     vnets: Count = Field(default=500, description="VNets of a hub")
