@@ -83,6 +83,9 @@ def testbed(debug: bool) -> None:
 
 def main() -> None:
     """The console script: run the command, and end with the exit code that the help names."""
+    from testbed.cli.interrupts import interrupts
+
+    interrupts.install()
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"  # a user's PATH often lacks them
     sys.exit(execute(sys.argv[1:]))
 
@@ -107,8 +110,19 @@ def execute(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
-        if os.environ.get("TESTBED_DEBUG"):
-            traceback.print_exc()
-        click.echo(f"internal error: {type(error).__name__}: {error}\n  run it again with --debug to see where", err=True)
-        return ExitCode.INTERNAL
+        return _unforeseen(error)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _unforeseen(error: Exception) -> int:
+    """Say what nobody caught: a limit of the machine by its name, anything else as our own mistake."""
+    from testbed.emulation.capacity import named
+
+    known = named(error)
+    if isinstance(known, TestbedError):
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {known}", err=True)
+        return known.exit_code
+    if os.environ.get("TESTBED_DEBUG"):
+        traceback.print_exc()
+    click.echo(f"internal error: {type(error).__name__}: {error}\n  run it again with --debug to see where", err=True)
+    return ExitCode.INTERNAL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,8 +53,3 @@ def need_root(what: str) -> None:
         raise MachineError(
             f"{what} needs root: it makes network namespaces and starts daemons in them", "run it through ./testbed.sh, or sudo"
         )
-
-
-def ignore_interrupts() -> None:
-    """From here on the command has done its work: Ctrl-C in its last moments must not make it look undone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

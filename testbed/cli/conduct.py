@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from testbed.cli.interrupts import interrupts
 from testbed.emulation import client
 from testbed.emulation.lab import STAGES
 from testbed.errors import ExitCode, TestbedError
@@ -105,15 +106,18 @@ def _lab(
 ) -> Iterator[tuple[LiveLab, list[str]]]:
     title = name or loaded.topology.topology.name
     with Progress(title, STAGES) as progress:
-        lab, warnings = build(Path(loaded.topology.file), progress, name, choice, force=force)
-    stages.update(progress.done)
+        lab, warnings = build(Path(loaded.topology.file), progress, name, choice, force=force, when_up=interrupts.hold)
     try:
+        interrupts.release()
+        stages.update(progress.done)
         yield lab, warnings
     finally:
+        interrupts.hold()
         if keep:
             click.echo(f"lab {lab.plan.lab} stays up; `testbed down {lab.plan.lab}` removes it", err=True)
         else:
             stages["down"] = client.down(lab.plan.lab)
+        interrupts.release()
 
 
 def _prompt(lab: LiveLab, wanted: bool) -> None:
@@ -121,7 +125,8 @@ def _prompt(lab: LiveLab, wanted: bool) -> None:
         from testbed.emulation.mininet_lab import prompt
 
         click.echo("an expectation failed: Mininet's prompt on the live lab; leave it with `exit`", err=True)
-        prompt(lab.plan, lab.client.paths)
+        with interrupts.every():
+            prompt(lab.plan, lab.client.paths)
 
 
 class _Teller:

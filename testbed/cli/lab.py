@@ -12,7 +12,6 @@ import click
 from testbed.cli.common import (
     choice_options,
     force_option,
-    ignore_interrupts,
     json_option,
     lab_option,
     need_root,
@@ -20,6 +19,7 @@ from testbed.cli.common import (
     table,
     topology_argument,
 )
+from testbed.cli.interrupts import interrupts
 
 
 @click.command()
@@ -38,7 +38,7 @@ def up(topology: Path, name: str | None, datapath: str, ipsec_backend: str, forc
 
     with Progress(name or topology.stem, STAGES) as progress:
         chosen = Choice(datapath, ipsec_backend)
-        lab, warnings = build(topology, progress, name, chosen, force=force, when_up=ignore_interrupts)
+        lab, warnings = build(topology, progress, name, chosen, force=force, when_up=interrupts.ignore)
     stages = progress.done
     if as_json:
         print_json({"lab": lab.plan.lab, "stages": stages, "warnings": warnings})
@@ -168,7 +168,8 @@ def cli(lab: str | None) -> None:
     from testbed.emulation.mininet_lab import prompt
 
     found = client.the_lab(lab)
-    prompt(found.plan, found.paths)
+    with interrupts.every():
+        prompt(found.plan, found.paths)
 
 
 def _fault_options(function: Callable[..., Any]) -> Callable[..., Any]:

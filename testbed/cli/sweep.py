@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from testbed.cli.common import json_option, need_root, print_json, table, topology_argument
+from testbed.cli.interrupts import interrupts
 from testbed.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -84,13 +85,16 @@ def _lab(topology: Path, name: str | None) -> Iterator[LiveLab]:
     from testbed.scenario.building import build
 
     with Progress(name or topology.stem, STAGES) as progress:
-        lab, warnings = build(topology, progress, name)
+        lab, warnings = build(topology, progress, name, when_up=interrupts.hold)
     try:
+        interrupts.release()
         for warning in warnings:
             click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
         yield lab
     finally:
+        interrupts.hold()
         client.down(lab.plan.lab)
+        interrupts.release()
 
 
 def _matrix(outlooks: list[Outlook], served: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -25,10 +26,11 @@ _BY_NUMBER = {
         "raise kernel.pid_max, ulimit -u or the container's limit of pids",
     ),
     errno.ENOMEM: ("the machine is out of memory (ENOMEM)", "take another lab down, or build a smaller one"),
-    errno.ENOSPC: ("the machine has no room for more (ENOSPC)", "free space on the disk, or raise user.max_net_namespaces"),
+    errno.ENOSPC: ("no space is left on the disk (ENOSPC)", "free some space, then try again"),
     errno.EDQUOT: ("the user's quota is used up (EDQUOT)", "free space, or raise the quota"),
 }
 _BY_WORDS = (
+    (re.compile(r"unshare: No space left on device"), "no network namespace is left (ENOSPC)", "raise user.max_net_namespaces"),
     (re.compile(r"inotify.*(No space left|Too many open files)", re.IGNORECASE | re.DOTALL), "no inotify watch or instance is left",
      "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches"),
     (re.compile(r"Too many open files in system"), *_BY_NUMBER[errno.ENFILE]),
@@ -36,7 +38,7 @@ _BY_WORDS = (
     (re.compile(r"(fork|clone|thread|process)[^\n]*Resource temporarily unavailable", re.IGNORECASE), *_BY_NUMBER[errno.EAGAIN]),
     (re.compile(r"can't start new thread"), *_BY_NUMBER[errno.EAGAIN]),
     (re.compile(r"Cannot allocate memory"), *_BY_NUMBER[errno.ENOMEM]),
-    (re.compile(r"No space left on device"), *_BY_NUMBER[errno.ENOSPC]),
+    (re.compile(r"no space left", re.IGNORECASE), *_BY_NUMBER[errno.ENOSPC]),
 )  # fmt: skip
 
 
@@ -138,15 +140,25 @@ def _first(folder: Path, *names: str) -> int | None:
     return next((number for name in names if (number := _number(folder / name)) is not None), None)
 
 
-def named(error: BaseException) -> BaseException:
-    """The error as a MachineError with a remedy, if a limit of the machine is behind it; else as it is."""
+def named(error: BaseException, folder: Path | None = None) -> BaseException:
+    """The error as a MachineError with a remedy, if a limit of the machine is behind it; else as it is.
+
+    ``folder`` is where a process that died would have left its last words, had there been space for them.
+    """
     if isinstance(error, TestbedError) and not isinstance(error, LabError):
         return error
-    found = _by_number(error) or _by_words(error)
+    found = _by_words(error) or _by_number(error) or (_BY_NUMBER[errno.ENOSPC] if folder is not None and _is_full(folder) else None)
     if found is None:
         return error
     problem, remedy = found
     return MachineError(f"{problem}: {error.message if isinstance(error, TestbedError) else error}", remedy)
+
+
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        state = os.statvfs(folder)
+        return state.f_bavail == 0 or (state.f_files > 0 and state.f_favail == 0)
+    return False
 
 
 def _by_number(error: BaseException | None) -> tuple[str, str] | None:

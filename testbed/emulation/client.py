@@ -29,6 +29,8 @@ from testbed.errors import LabError, LabExists, MachineError, NoSuchLab
 from testbed.plan.types import Plan
 from testbed.wait import Check, wait_until
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 LONGEST_DIR = 108 - len("/nodes/t1234n99999/charon.vici/") - 1
 """Bytes: a unix socket's path holds 108."""
 
@@ -203,7 +205,7 @@ def _reserve(paths: LabPaths) -> LabLock:
 @contextmanager
 def _forked(lab: Lab, locked: Callable[[LabPaths], LabLock], *, build: bool, converged: Check | None) -> Iterator[Iterator[dict[str, Any]]]:
     """Fork labd; the context is its messages. When the context ends early, labd is told to give up, and a dead one is cleaned up after."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a Ctrl-C before or amid the fork waits for the inner `try`
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # a Ctrl-C before or amid the fork waits for the inner `try`
     try:
         reading = _fork(lab, locked(lab.paths), build=build, converged=converged)
         with os.fdopen(reading) as lines:
@@ -283,12 +285,13 @@ def _follow(messages: Iterator[Mapping[str, Any]], told: Told) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits: a tear-down takes a moment, half of one takes a second `down`."""
+    """Ctrl-C, a kill and a closed terminal wait: a tear-down takes a moment, half of one takes a second `down`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in INTERRUPTS]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from testbed import rpc
@@ -194,9 +195,10 @@ def become_labd(lab: Lab, lock: LabLock, report: int, *, build: bool, converged:
     os.setsid()
     keep = {report, lock.descriptor}
     _detach(keep)
-    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which every daemon would inherit
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which every daemon would inherit
     signal.signal(signal.SIGTERM, _abandon)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP, signal.SIGTERM})
     os.environ.clear()  # nothing of the user's reaches the lab, and every tool that we run carries its tag
     os.environ.update(lab.paths.environment())
     status = 1
@@ -236,11 +238,12 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
         say(up=True)
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        described = _described(error, lab.paths.dir)  # while what filled the disk is still there
         if build:
             undo(lab.paths)
             lock.release()
         with suppress(Abandoned):
-            say(**_described(error))
+            say(**described)
         if not isinstance(error, TestbedError | Abandoned):
             raise
         return
@@ -256,10 +259,10 @@ def _check_listener(report: int) -> None:
         raise Abandoned("nobody listens")
 
 
-def _described(error: BaseException) -> dict[str, str]:
+def _described(error: BaseException, folder: Path) -> dict[str, str]:
     if isinstance(error, Abandoned):
         return {"error": "LabError", "message": "interrupted while the lab was being built; it has been torn down", "hint": ""}
-    error = named(error)
+    error = named(error, folder)
     if isinstance(error, TestbedError):
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     trace = "".join(traceback.format_exception(error)[-3:])

@@ -21,7 +21,7 @@ from testbed.azure.types import Address, Domain, NextHopType, RouteSource, Row
 from testbed.model.topology import Tunnel
 from testbed.plan.fabric_index import FabricIndex, Hop
 from testbed.plan.types import INTERNET as OUTSIDE
-from testbed.plan.types import Nic, Plan
+from testbed.plan.types import Nic, Plan, TunnelPlan
 from testbed.plan.walk import DELIVERED, DROPPED, LOOPS, Header, Step, Walk
 
 TTL = 64
@@ -76,6 +76,18 @@ class Tracer:
             if len(found) == MAX_WALKS:
                 break
         return tuple(found)
+
+    def carries(self, tunnel: TunnelPlan) -> bool:
+        """Whether a tunnel's own packets get to its far end in both directions.
+
+        True for what is carried by more than the design: a gateway's connection over the Internet, a site without an address.
+        """
+        declared = self._tunnels.get(tunnel.name)
+        ends = [each for each in outer_addresses(self.control.topology, declared) if each] if declared is not None else []
+        return len(ends) < 2 or all(
+            any(walk.verdict == DELIVERED for walk in self._node(node, Packet((Header(bound, far, tunnel.name),), TTL, (node,)), True))
+            for node, bound, far in zip(tunnel.nodes, tunnel.bound, reversed(ends), strict=True)
+        )
 
     def sends(self, label: str, destination: Address, source: Address = "") -> tuple[Sent, ...]:
         """What the fabric does with a packet that a NIC sends, from its own address unless ``source`` says otherwise.

@@ -76,11 +76,15 @@ class Forecast:
         self.intact = Outlook((), INTACT, self._control, *(2 * (dict(self._fates(Tracer(plan, self._control))),)))
 
     def outlook(self, broken: Sequence[Element]) -> Outlook:
-        """The prediction while these elements are broken, all at once."""
+        """The prediction while these elements are broken, all at once, and with them the tunnels that nothing carries any more."""
         sum_of = reduce(Broken.__or__, (each.broken for each in broken), INTACT)
-        control = converge(self.topology, broken=sum_of)
-        tracer = BrokenTracer(self.plan, control, self._control, sum_of)
-        return Outlook(tuple(broken), sum_of, control, dict(self._fates(tracer)), self.intact.fates)
+        while True:
+            control = converge(self.topology, broken=sum_of)
+            tracer = BrokenTracer(self.plan, control, self._control, sum_of)
+            dead = [each.name for each in self.plan.tunnels if each.name not in sum_of.devices and not tracer.carries(each)]
+            if not dead:
+                return Outlook(tuple(broken), sum_of, control, dict(self._fates(tracer)), self.intact.fates)
+            sum_of |= Broken(devices=frozenset(dead))
 
     def _fates(self, tracer: Tracer) -> Iterator[tuple[Pair, Fate]]:
         for source, target in self.pairs:

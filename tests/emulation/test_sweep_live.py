@@ -35,6 +35,29 @@ def test_the_worst_faults_are_as_predicted_and_leave_nothing(tmp_path: Path, lab
     assert client.labs() == ()
 
 
+def test_circuits_come_back_whole_one_alone_and_all_of_them(lab_name: str) -> None:
+    """Kernels forget routes over links that go down, and FRR 8.4 what it had put into a group of next hops."""
+    from testbed.scenario.building import build
+    from testbed.scenario.elements import elements
+    from testbed.scenario.sweep import Forecast
+    from testbed.scenario.trial import Observer, attempt
+
+    lab, _ = build(HERE / "topologies/expressroute-overlay.yaml", lambda stage, seconds: None, lab_name)
+    try:
+        forecast = Forecast(lab.topology, lab.plan)
+        known = {each.name: each for each in elements(lab.plan)}
+        observer = Observer(lab, forecast)
+        for names, lost in (
+            (("circuit er1-0-london-msee0",), 0),
+            (("circuit london-msee0-onprem", "circuit london-msee1-onprem"), 4),
+        ):
+            trial = attempt(observer, forecast.outlook([known[name] for name in names]), timed=False)
+            assert trial.as_predicted, (trial.unexpected, trial.left)
+            assert len(trial.observed_lost) == lost
+    finally:
+        client.down(lab_name)
+
+
 def test_a_wrong_prediction_is_found(lab_name: str) -> None:
     """A fault that breaks less than it does in truth: the lab contradicts, pair by pair."""
     from msgspec.structs import replace

@@ -149,6 +149,27 @@ def test_a_prediction_is_plain_data(dual: Forecast) -> None:
     assert data["served_before"] == 26
 
 
+def test_a_tunnel_ends_with_the_last_circuit_that_carries_it_and_so_does_the_session_inside() -> None:
+    forecast = forecast_of("expressroute-overlay")
+    plan = forecast.plan
+    one, both = ["circuit london-msee0-onprem"], ["circuit london-msee0-onprem", "circuit london-msee1-onprem"]
+    assert "nva1-onprem" not in forecast.outlook([element(plan, name) for name in one]).broken.devices
+    gone = forecast.outlook([element(plan, name) for name in both])
+    assert "nva1-onprem" in gone.broken.devices
+    assert forecast.intact.control.injected("hub1", 0).lookup("10.100.0.10") is not None
+    assert gone.control.injected("hub1", 0).lookup("10.100.0.10") is None
+    crossed = ["circuit er1-0-london-msee0", "circuit er1-1-london-msee0", "circuit london-msee1-onprem"]
+    assert "nva1-onprem" in forecast.outlook([element(plan, name) for name in crossed]).broken.devices
+
+
+def test_gateways_connections_over_the_internet_are_taken_to_be_carried() -> None:
+    forecast = forecast_of("vpn-gateway")
+    assert {each.name for each in forecast.plan.tunnels} == {"vpn1-0-onprem", "vpn1-1-onprem"}
+    assert forecast.outlook([element(forecast.plan, "vpn1-0: all processes")]).lost == ()
+    both = [element(forecast.plan, f"tunnel vpn1-{instance}-onprem") for instance in (0, 1)]
+    assert ("client", "vm11") in forecast.outlook(both).lost
+
+
 def test_a_kernel_no_longer_uses_a_circuit_that_is_down_but_still_one_whose_far_end_lost_its_routes() -> None:
     forecast = forecast_of("expressroute-overlay")
     down = forecast.outlook([element(forecast.plan, "circuit london-msee0-onprem")])
