@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,14 @@ def conduct(
             facts |= {"lab": lab.plan.lab, "unsupported": lab.plan.unsupported, "emulation": emulation(lab.plan)}
             _warn(warnings)
             lab.captures = folder
-            steps = take(loaded.scenario, lab, _Teller(quiet))
+            try:
+                steps = take(loaded.scenario, lab, _Teller(quiet))
+            finally:
+                facts |= _casualties(lab)
             if not all(step.ok for step in steps):
                 facts["exit_code"] = ExitCode.EXPECTATION_FAILED
                 collect(lab, folder / "bundle")
                 _prompt(lab, prompt_on_failure)
-            status = lab.client.status()
-            facts["deaths"] = [death for death in status["deaths"] if not death["on_purpose"]]
-            facts["restarts"] = status["restarts"]
     except TestbedError as error:
         facts |= {"error": str(error), "exit_code": error.exit_code}
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
@@ -120,6 +120,14 @@ def _lab(
         interrupts.release()
 
 
+def _casualties(lab: LiveLab) -> dict[str, Any]:
+    """Who died though nobody had asked for it, and who was started again."""
+    with suppress(TestbedError, OSError):
+        status = lab.client.status()
+        return {"deaths": [death for death in status["deaths"] if not death["on_purpose"]], "restarts": status["restarts"]}
+    return {}
+
+
 def _prompt(lab: LiveLab, wanted: bool) -> None:
     if wanted:
         from testbed.emulation.mininet_lab import prompt
@@ -173,6 +181,8 @@ def _conclude(made: dict[str, Any], file: Path) -> None:
     held = sum(check["ok"] for check in checks)
     converged = max((seconds for stage, seconds in made["stages"].items() if stage != "down"), default=0.0)
     colour = "green" if made["verdict"] == "passed" else "red"
+    for death in made.get("deaths", ()):
+        click.echo(f"{click.style('died unasked:', fg='red')} {death['node']}: {death['daemon']} ({death['how']})", err=True)
     click.echo(
         f"{click.style(made['verdict'], fg=colour, bold=True)}: {held} of {len(checks)} expectations held; "
         f"up in {converged:.2f} s, down in {made['stages'].get('down', 0):.2f} s, {made['seconds']:.1f} s in all; {file}"

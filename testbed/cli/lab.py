@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,6 +20,10 @@ from testbed.cli.common import (
     topology_argument,
 )
 from testbed.cli.interrupts import interrupts
+from testbed.errors import TestbedError
+
+if TYPE_CHECKING:
+    from testbed.emulation.client import LabClient
 
 
 @click.command()
@@ -75,8 +79,7 @@ def status(lab: str | None, as_json: bool) -> int:
     need_root("status")
     from testbed.emulation import client
 
-    names = (lab,) if lab else client.labs()
-    found = [client.LabClient(name).status() for name in names]
+    found = [client.LabClient(lab).status()] if lab else [_status_or_why_not(client.LabClient(name)) for name in client.labs()]
     if as_json:
         print_json(found)
         return 0
@@ -87,7 +90,17 @@ def status(lab: str | None, as_json: bool) -> int:
     return 0
 
 
+def _status_or_why_not(lab: LabClient) -> dict[str, Any]:
+    """One lab that cannot be asked (of a former boot, half built) does not hide the others."""
+    try:
+        return lab.status()
+    except TestbedError as error:
+        return {"lab": lab.lab, "state": "unknown", "error": str(error)}
+
+
 def _status_text(status: dict[str, Any]) -> str:
+    if "error" in status:
+        return f"lab {status['lab']}: {status['error']}"
     rows = [
         (node["name"], node["kind"], ", ".join(nic["ip"] for nic in node["nics"]), ", ".join(map(_daemon, node["daemons"])) or "-")
         for node in [*status["nodes"], {"name": "lab", "kind": "testbed", "nics": [], "daemons": status["processes"]}]

@@ -51,6 +51,7 @@ def _run(record: Record) -> Markup:
         tag("p", _when(record), class_="soft small"),
         tag("p", record["error"], class_="card") if record["error"] else None,
         _tiles(record),
+        _died(record),
         _picture(record),
         overview(record),
         [spread(record["repeats"])] if record.get("repeats") else None,
@@ -79,6 +80,19 @@ def _tiles(record: Record) -> Markup:
         valid = sum(measured["valid"] for measured in figures)
         tiles.insert(1, (f"{valid} of {len(figures)}", "measurements valid"))
     return tag("div", [tag("div", tag("b", value), tag("span", name), class_="tile") for value, name in tiles], class_="tiles")
+
+
+def _died(record: Record) -> Markup | None:
+    """The processes of the lab that ended though nobody had asked them to, and what became of them."""
+    deaths = record.get("deaths") or ()
+    if not deaths:
+        return None
+    rows = [
+        tag("li", f"{death['node']}: {death['daemon']} ({death['how']})", tag("span", death["last_words"], class_="reason"), class_="bad")
+        for death in deaths
+    ]
+    rows += [tag("li", f"{each['node']}: {each['daemon']} was started again", each["error"]) for each in record.get("restarts") or ()]
+    return join((tag("h2", "Died unasked"), tag("ul", rows, class_="plain")))
 
 
 def _picture(record: Record) -> Markup | None:

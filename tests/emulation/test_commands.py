@@ -193,3 +193,29 @@ def test_ctrl_c_after_the_last_word_leaves_the_lab_up(lab_name: str) -> None:
     done = subprocess.run(argv, cwd=HERE, capture_output=True, text=True, timeout=60)
     assert (done.returncode, client.labs()) == (0, (lab_name,)), done.stderr
     client.down(lab_name)
+
+
+def test_who_dies_unasked_is_in_the_record_with_its_last_words(tmp_path: Path, lab_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from testbed.cli import conduct
+    from testbed.model.scenario_file import load_scenario
+    from testbed.scenario.live import LiveLab
+    from testbed.scenario.runner import StepResult
+    from testbed.wait import wait_until
+
+    def take(scenario: object, lab: LiveLab, tell: object) -> list[StepResult]:
+        bgpd = next(
+            each for node in lab.client.status()["nodes"] if node["name"] == "nva1" for each in node["daemons"] if each["name"] == "bgpd"
+        )
+        os.kill(bgpd["pid"], signal.SIGSEGV)
+        wait_until(lambda: None if lab.client.status()["deaths"] else "not noticed", what="the death", budget=10.0)
+        return []
+
+    monkeypatch.setattr(conduct, "take", take)
+    loaded = load_scenario(HERE / "scenarios/dual-region.yaml")
+    conduct.conduct(loaded, tmp_path, lab_name=lab_name, keep=False, prompt_on_failure=False, quiet=True)
+    (death,) = json.loads((tmp_path / "record.json").read_text())["deaths"]
+    assert (death["node"], death["daemon"], death["how"]) == ("nva1", "bgpd", "signal 11")
+    assert "Received signal 11" in death["last_words"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Died unasked" in page
+    assert "Received signal 11" in page

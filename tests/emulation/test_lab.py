@@ -313,6 +313,24 @@ def test_files_of_a_former_boot_are_recognised(small_plan: MakePlan, lab_name: s
     down(lab_name)
 
 
+def test_a_lab_of_a_former_boot_does_not_hide_the_others(small_plan: MakePlan, lab_name: str, down: Down) -> None:
+    from click.testing import CliRunner
+
+    from testbed.cli.lab import down as down_command
+    from testbed.cli.lab import status
+
+    old = f"{lab_name}-old"
+    paths = LabPaths.of(old)
+    paths.dir.mkdir()
+    paths.ledger.write_bytes(msgspec.json.encode(ledger.Entry("boot", "another-boot")) + b"\n")
+    up(small_plan(lab_name))
+    said = CliRunner().invoke(status, [])
+    assert f"lab {lab_name}: up" in said.output
+    assert f"lab {old}: lab {old} was up before this machine restarted" in said.output
+    assert CliRunner().invoke(down_command, ["--all"]).exit_code == 0
+    assert client.labs() == ()
+
+
 def test_what_was_started_by_exec_ends_with_the_lab(small_plan: MakePlan, lab_name: str, down: Down) -> None:
     import subprocess
 
