@@ -6,12 +6,12 @@ import errno
 import os
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from testbed.emulation.estimate import Limits, in_words, needs, shortfalls
-from testbed.errors import LabError, MachineError, TestbedError
+from testbed.errors import LabError, LabExists, MachineError, TestbedError
 from testbed.plan.types import Plan
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -44,12 +44,24 @@ _BY_WORDS = (
 
 def require_room(plan: Plan) -> None:
     """Raise MachineError, with the figures, when the lab cannot fit into what the machine has left."""
-    wanted = needs(plan)
-    missing = list(shortfalls(wanted, limits()))
-    if missing:
+    if missing := lacking(plan):
         remedies = "; ".join(dict.fromkeys(remedy for _, remedy in missing))
         lines = "\n".join(f"lab {plan.lab} does not fit: {text}" for text, _ in missing)
-        raise MachineError(lines, f"{remedies}; --force builds it all the same (it takes {in_words(wanted)})")
+        raise MachineError(lines, f"{remedies}; --force builds it all the same (it takes {in_words(needs(plan))})")
+
+
+def lacking(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What the lab would need more of than the machine has left, in words with both figures, each with a remedy."""
+    return tuple(shortfalls(needs(plan), limits()))
+
+
+def forced(error: LabError, missing: Iterable[tuple[str, str]]) -> LabError | MachineError:
+    """Why a lab that was built by ``--force`` though it did not fit is not there: what ends first, and how, is chance."""
+    texts, remedies = zip(*missing, strict=True) if missing else ((), ())
+    if not texts or isinstance(error, LabExists):
+        return error
+    words = "\n".join(f"it was known not to fit: {text}" for text in texts)
+    return MachineError(f"{error.message}\n{words}", "; ".join((*dict.fromkeys(remedies), error.hint)))
 
 
 def limits() -> Limits:

@@ -17,7 +17,7 @@ import msgspec
 from testbed import errors, rpc
 from testbed.emulation import ledger
 from testbed.emulation import lock as locks
-from testbed.emulation.capacity import named, require_room
+from testbed.emulation.capacity import forced, lacking, named, require_room
 from testbed.emulation.doctor import require
 from testbed.emulation.lab import Lab, Told, read_plan
 from testbed.emulation.labd import become_labd
@@ -128,6 +128,7 @@ def up(
     require(plan)
     if not force:
         require_room(plan)
+    missing = lacking(plan)
     paths = LabPaths.of(plan.lab)
     if len(os.fsencode(paths.dir)) > LONGEST_DIR:
         raise MachineError(
@@ -141,6 +142,8 @@ def up(
             finish(found)
     except OSError as error:
         raise named(error) from error
+    except LabError as error:
+        raise forced(error, missing) from error
     return found
 
 

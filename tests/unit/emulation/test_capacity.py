@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from testbed.emulation import capacity
-from testbed.emulation.capacity import limits, named, require_room
+from testbed.emulation.capacity import forced, limits, named, require_room
 from testbed.emulation.estimate import MB, Limits, Needs, in_words, needs, shortfalls
-from testbed.errors import ExitCode, InputError, LabError, MachineError, NotReady
+from testbed.errors import ExitCode, InputError, LabError, LabExists, MachineError, NotReady
 from testbed.model.loader import load_topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.templates import load_templates
@@ -148,6 +148,22 @@ def test_a_lab_that_does_not_fit_is_refused_with_all_reasons(plan: Plan, monkeyp
     assert "--force" in caught.value.hint
     monkeypatch.setattr(capacity, "limits", Limits)
     require_room(plan)
+
+
+def test_what_was_forced_and_failed_says_that_it_was_known_not_to_fit() -> None:
+    died = LabError("rs1-0: bgpd died (signal 6)", "memory statistics")
+    missing = (("it runs 83 threads, and pids.max leaves 28", "raise the limit"), ("it takes 265 MB", "a smaller one"))
+    found = forced(died, missing)
+    assert isinstance(found, MachineError)
+    assert found.message.splitlines() == [
+        "rs1-0: bgpd died (signal 6)",
+        "it was known not to fit: it runs 83 threads, and pids.max leaves 28",
+        "it was known not to fit: it takes 265 MB",
+    ]
+    assert found.hint.startswith("raise the limit; a smaller one")
+    assert forced(died, ()) is died
+    exists = LabExists("lab x is already up")
+    assert forced(exists, missing) is exists
 
 
 def caused(error: OSError) -> LabError:
