@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from testbed.emulation import capacity, client
 from testbed.emulation.estimate import COMMAND, LABD, MB, Limits, needs
-from testbed.emulation.paths import LabPaths
+from testbed.emulation.paths import RUN_DIR_VARIABLE, LabPaths
 from testbed.errors import ExitCode, MachineError
 from testbed.plan.types import Plan
 
@@ -58,6 +59,35 @@ def test_too_few_open_files_are_recognised_on_the_way(lab_name: str, most: int) 
     assert "EMFILE" in result.stderr
     assert "ulimit -Hn" in result.stderr
     assert client.labs() == ()
+
+
+IN_A_SMALL_WORLD = """
+mount -t tmpfs none /run && mkdir -p /run/testbed && echo 6 > /proc/sys/user/max_net_namespaces || exit 99
+{python} -m testbed.cli up {topology} --name {name} {option}; code=$?
+ls -A /run/testbed /run/netns
+exit $code
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("", "it has 14 network namespaces, and user.max_net_namespaces is 6"),
+        ("--force", "no network namespace is left (ENOSPC)"),
+    ],
+)
+def test_too_few_namespaces_are_foreseen_and_recognised_on_the_way(lab_name: str, option: str, words: str) -> None:
+    """In a user namespace of its own, whose limit is nobody else's."""
+    topology = ROOT / "topologies" / "dual-region.yaml"
+    script = IN_A_SMALL_WORLD.format(python=sys.executable, topology=topology, name=lab_name, option=option)
+    argv = ("unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", script)
+    environment = {name: value for name, value in os.environ.items() if name != RUN_DIR_VARIABLE}
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    assert result.returncode == ExitCode.CANNOT, result.stderr
+    assert words in result.stderr
+    assert "raise user.max_net_namespaces" in result.stderr or "sysctl -w user.max_net_namespaces=16" in result.stderr
+    left = [line for line in result.stdout.splitlines() if line and not line.endswith(":")]
+    assert left == []
 
 
 def test_the_estimate_is_what_a_lab_takes(small_plan: MakePlan, lab_name: str, down: Callable[[str], float]) -> None:
