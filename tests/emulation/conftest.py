@@ -75,7 +75,7 @@ def assert_unchanged(before: Inventory) -> None:
         return "\n".join(changes) or None
 
     try:
-        wait_until(check, what="the machine as before", budget=3.0, interval=0.05)
+        wait_until(check, what="the machine as before", budget=10.0, interval=0.05)
     except NotReady as error:
         pytest.fail(str(error))
 

@@ -55,7 +55,7 @@ def test_what_is_known_to_end_bgpd_ends_it_or_is_taken(where: Range, name: str) 
         return "it runs" if where.bgpd.poll() is None else None
 
     try:
-        wait_until(ended, what="the end of bgpd", budget=3.0)
+        wait_until(ended, what="the end of bgpd", budget=10.0)
     except NotReady:
         assert where.session()[0] == "Established", "a newer FRR: add these to the cases"
         assert heard

@@ -96,6 +96,27 @@ def test_keys_are_where_they_are_used_and_nowhere_else(up: LabClient, topology: 
     assert key not in security_associations(up, up.plan, "nva1")
 
 
+def test_keys_are_in_no_record_and_no_report(lab_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole run of a scenario with IPsec that fails, so that it leaves a bundle, too."""
+    from testbed.cli import conduct
+    from testbed.model.scenario_file import load_scenario
+    from testbed.scenario.runner import CheckResult, StepResult
+
+    secrets: list[bytes] = []
+
+    def take(scenario: object, live: LiveLab, tell: object) -> list[StepResult]:
+        secrets.extend(key.encode() for key in keys_of(live.client).values())
+        return [StepResult("made to fail", checks=[CheckResult("nothing", False, "made to fail", 0.0)])]
+
+    monkeypatch.setattr(conduct, "take", take)
+    loaded = load_scenario(Path(__file__).parents[2] / "scenarios" / "ipsec-overlay.yaml")
+    conduct.conduct(loaded, tmp_path, lab_name=lab_name, keep=False, prompt_on_failure=False, quiet=True)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"record.json", "report.html", "nva1.charon.log", "nva1.swanctl.conf"} <= {file.name for file in files}
+    assert len(secrets) == 1
+    assert [file for file in files if secrets[0] in file.read_bytes()] == []
+
+
 def test_keys_outlive_labd_and_charon(up: LabClient) -> None:
     before = keys_of(up)
     who = lock.holder(up.paths)

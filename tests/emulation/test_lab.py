@@ -95,7 +95,7 @@ def test_a_killed_labd_leaves_the_lab_running_and_another_adopts_it(small_plan: 
     assert {daemon["pid"] for node in status["nodes"] for daemon in node["daemons"]} == before
     assert status["deaths"] == []
     os.kill(next(iter(before)), signal.SIGKILL)
-    wait_until(lambda: None if lab.status()["deaths"] else "not noticed", what="death seen by the new labd", budget=1.0)
+    wait_until(lambda: None if lab.status()["deaths"] else "not noticed", what="death seen by the new labd", budget=10.0)
     down(lab_name)
 
 
@@ -256,7 +256,7 @@ def test_a_dead_daemon_is_noticed_named_and_can_be_started_again(small_plan: Mak
     node = next(node for node in lab.status()["nodes"] if node["name"] == "nva1")
     bgpd = next(daemon for daemon in node["daemons"] if daemon["name"] == "bgpd")
     os.kill(bgpd["pid"], signal.SIGKILL)
-    wait_until(lambda: None if "nva1.bgpd" in deaths(lab) else "not noticed", what="death noticed", budget=1.0)
+    wait_until(lambda: None if "nva1.bgpd" in deaths(lab) else "not noticed", what="death noticed", budget=10.0)
     death = deaths(lab)["nva1.bgpd"]
     assert (death["how"], death["on_purpose"]) == ("signal 9", False)
     again = lab.start_daemon("nva1", "bgpd")
@@ -386,7 +386,7 @@ def test_a_daemon_that_died_is_started_again_if_the_topology_says_so(small_plan:
     first = bgpd()["pid"]
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: None if bgpd()["state"] == "running" and bgpd()["pid"] != first else "dead", what="start again", budget=5.0)
-    wait_until(lambda: None if lab.status()["restarts"] else "not told", what="restart told", budget=1.0)
+    wait_until(lambda: None if lab.status()["restarts"] else "not told", what="restart told", budget=10.0)
     assert [(each["node"], each["daemon"], each["error"]) for each in lab.status()["restarts"]] == [("nva1", "bgpd", "")]
     assert deaths(lab)["nva1.bgpd"]["on_purpose"] is False
     lab.stop_daemon("nva1", "bgpd", signal.SIGKILL)  # on purpose: stays dead, also when something else dies and is started again

@@ -23,7 +23,7 @@ def answer(attacker: Attacker, case: Case) -> str:
     if case.when == "connected":
         _dial(attacker)
         attacker.say(case.build(attacker.asn))
-        heard = attacker.hear(until=messages.KEEPALIVE, timeout=4.0)
+        heard = attacker.hear(until=messages.KEEPALIVE, timeout=10.0)
         return next((word for word in reversed(heard) if "/" in word), "kept" if "KEEPALIVE" in heard else heard[-1])
     attacker.establish()
     attacker.hear(until=messages.UPDATE)
@@ -32,7 +32,7 @@ def answer(attacker: Attacker, case: Case) -> str:
     if heard == ["silence"]:
         with suppress(OSError):
             attacker.say(messages.refresh())
-        heard = attacker.hear(until=messages.UPDATE, timeout=4.0)
+        heard = attacker.hear(until=messages.UPDATE, timeout=10.0)
     return next((word for word in heard if "/" in word), "kept" if "UPDATE" in heard else heard[-1])
 
 
