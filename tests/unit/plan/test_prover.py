@@ -13,7 +13,7 @@ from testbed.azure.control_plane import converge
 from testbed.azure.effective_routes import NOTHING, Table, static
 from testbed.azure.lookup import covers, parse, parse_address
 from testbed.model.loader import parse_topology
-from testbed.model.topology import RouteTable, Topology, UserRoute
+from testbed.model.topology import Topology
 from testbed.plan.classes import Classes, Endpoint, gaps
 from testbed.plan.decisions import NO_ROUTE, Decisions
 from testbed.plan.prover import Pair, Proof, inhabited, prove
@@ -226,26 +226,39 @@ def test_decisions_of_whole_tables_are_those_of_single_lookups(seed: int) -> Non
             assert all((number == NO_ROUTE) == (row is None) for row, number in zip(single, numbers, strict=True))
 
 
-def test_spokes_with_route_tables_of_their_own_are_alike_where_it_does_not_matter() -> None:
-    def proof(routes: int) -> Proof:
-        text = designs.DUAL_REGION + designs.OVERLAY
-        return proof_of(parse_topology(text).topology.model_copy(update={"route_tables": dict(_own_tables(routes))}))
-
-    plain, own = proof(0), proof(1)
-    assert own.classes > plain.classes
-    assert _between_machines(own) == _between_machines(plain)
-
-
-def _between_machines(proof: Proof) -> int:
-    return sum(isinstance(pair.target, Endpoint) for pair in proof.pairs)
+def test_route_tables_of_their_own_do_not_make_every_pair_of_spokes_another_conversation() -> None:
+    """A ring: each spoke has a route of its own to the next one."""
+    proof = proof_of(ring(12))
+    between = [pair for pair in proof.pairs if isinstance(pair.target, Endpoint) and {pair.source.kind, pair.target.kind} == {"vm"}]
+    assert proof.classes > 12
+    assert len(between) < 12 * 11 / 2
+    assert {pair.walks[0].nodes[1] for pair in between if pair.delivered} == {"nva"}
 
 
-def _own_tables(routes: int) -> Iterator[tuple[str, RouteTable]]:
-    for number, subnet in enumerate(("spoke11/workload", "spoke12/workload", "spoke21/workload")):
-        route = UserRoute.model_validate(
-            {"prefix": f"192.168.{number}.0/24", "next_hop_type": "VirtualAppliance", "next_hop_ip": f"10.{subnet[5]}.0.4"}
-        )
-        yield subnet[:7], RouteTable(subnets=(subnet,), routes={"own": route} if routes else {})
+def ring(spokes: int) -> Topology:
+    names = [f"s{number}" for number in range(spokes)]
+    spaces = {"hub": {"address_space": ["10.0.0.0/16"], "subnets": {"nva": "10.0.0.0/24"}}}
+    spaces |= {
+        name: {"address_space": [f"10.{place}.0.0/16"], "subnets": {"w": f"10.{place}.0.0/24"}} for place, name in enumerate(names, 1)
+    }
+    following = dict(zip(names, (*names[1:], names[0]), strict=True))
+    tables = {
+        name: {"subnets": [f"{name}/w"], "routes": {"next": {**TO_NVA, "prefix": spaces[following[name]]["address_space"][0]}}}  # type: ignore[index]
+        for name in names
+    }
+    sides = [{"from": one, "to": other, "allow_forwarded_traffic": True} for name in names for one, other in (("hub", name), (name, "hub"))]
+    design = {
+        "name": "ring",
+        "regions": {"r": {"vnets": spaces}},
+        "peerings": sides,
+        "nvas": {"nva": {"subnet": "hub/nva", "ip": "10.0.0.4", "asn": 65001}},
+        "vms": {f"vm-{name}": {"subnet": f"{name}/w"} for name in names},
+        "route_tables": tables,
+    }
+    return parse_topology(json.dumps(design)).topology
+
+
+TO_NVA = {"next_hop_type": "VirtualAppliance", "next_hop_ip": "10.0.0.4"}
 
 
 def test_classes_are_fewer_than_machines() -> None:
