@@ -7,7 +7,6 @@ and route tables; then one of them is walked against all others, itself, and one
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -16,11 +15,12 @@ from msgspec import Struct
 
 from testbed.azure.control_plane import ControlPlane
 from testbed.azure.domains import user_routes
-from testbed.azure.effective_routes import NOTHING, Table
 from testbed.azure.lookup import MASKS, PrefixMap, contains, parse, parse_address, render
 from testbed.azure.system_routes import RESERVED_SPACES
 from testbed.azure.types import Address, Prefix
+from testbed.plan.decisions import NO_ROUTE, Decisions
 from testbed.plan.fabric_index import FabricIndex
+from testbed.plan.merged import Merged
 from testbed.plan.types import Nic
 
 ROUTERS = ("nva", "vpn", "expressroute", "msee", "site")
@@ -43,6 +43,8 @@ class Target(Struct, frozen=True):
     address: Address
     members: int = 1
     wider: bool = False  # more specific prefixes lie inside it
+    inside: Prefix | None = None  # the VNet's range that contains it
+    reserved: tuple[Prefix, ...] = ()  # the reserved spaces that contain it (E3)
 
 
 class Classes:
@@ -51,37 +53,31 @@ class Classes:
     def __init__(self, control: ControlPlane, index: FabricIndex) -> None:
         self.control = control
         self.index = index
-        self._merge()
+        pool = str(control.topology.overlay_pool)
+        routers = tuple(self._router_tables())
+        self._routed = Merged(routers, pool)
+        self._all = Merged((*routers, *self._user_tables(index.domains)), pool)
         self.groups = self._group()
 
     # --- all tables as one ---
 
-    def _merge(self) -> None:
-        """One map over all tables: a prefix leads to the number of its combination of (table, next hops)."""
-        merged: dict[Prefix, list[tuple[int, Hashable]]] = {}
-        for number, table in enumerate(self._tables()):
-            for prefix, value in table.items():
-                merged.setdefault(prefix, []).append((number, value))
-        numbers: dict[tuple[tuple[int, Hashable], ...], int] = {}
-        pool = str(self.control.topology.overlay_pool)
-        self.prefixes: dict[Prefix, int] = {
-            prefix: numbers.setdefault(tuple(values), len(numbers)) for prefix, values in merged.items() if not contains(pool, prefix)
-        }
-        self._map = PrefixMap(self.prefixes)
-        self._starts = sorted((*parse(prefix), prefix) for prefix in self.prefixes)
-
-    def _tables(self) -> Iterator[Mapping[Prefix, Any]]:
+    def _router_tables(self) -> Iterator[Mapping[Prefix, Any]]:
+        """What a packet can meet after its first step: injected routes, user-defined ones of others than VMs, forwarding tables."""
         plane = self.control
         for hub in plane.hubs:
             yield plane.injected(hub.vnet, 0)
             if self.homes_differ(hub.vnet):
                 yield plane.injected(hub.vnet, 1)
-        for rows in dict.fromkeys(user_routes(domain) for domain in plane.domains if domain.user):
-            yield {prefix: (kind, hops) for prefix, kind, hops in rows}
+        yield from self._user_tables({nic.domain for nic in self.index.nics.values() if self.index.kinds[nic.label] != "vm"})
         for node in self.control.nodes:
             speaker = plane.speaker_of(node)
             if speaker is None or speaker.kind != "route_server":
                 yield plane.fib(node)
+
+    def _user_tables(self, wanted: Iterable[int]) -> Iterator[Mapping[Prefix, Any]]:
+        domains = (self.index.domains[number] for number in sorted(wanted))
+        for rows in dict.fromkeys(user_routes(domain) for domain in domains if domain.user):
+            yield {prefix: (kind, hops) for prefix, kind, hops in rows}
 
     def homes_differ(self, hub: str) -> bool:
         """Whether the two instances of a hub inject different routes."""
@@ -93,16 +89,6 @@ class Classes:
     @cached_property
     def _differ(self) -> dict[str, bool]:
         return {}
-
-    def chain(self, address: int) -> tuple[tuple[int, int], ...]:
-        """The prefixes that contain an address, longest first, as (length, number of the combination)."""
-        return tuple((parse(prefix)[1], self.prefixes[prefix]) for prefix in self._map.matches(address))
-
-    def _anything_inside(self, prefix: Prefix) -> bool:
-        network, length = parse(prefix)
-        end = network | ~MASKS[length] & 0xFFFFFFFF
-        place = bisect_right(self._starts, (network, length, "~"))
-        return place < len(self._starts) and self._starts[place][0] <= end
 
     # --- senders and receivers ---
 
@@ -127,22 +113,22 @@ class Classes:
     def _key(self, endpoint: Endpoint) -> Hashable:
         if endpoint.kind == "host":
             site = next(name for name, site in self.control.topology.sites.items() if endpoint.name in site.hosts)
-            return site, self.chain(parse_address(endpoint.address))
+            return site, self._all.chain(parse_address(endpoint.address))
         if endpoint.kind == "nva":
             return endpoint.name
         nic = self.index.nics[endpoint.name]
-        return self.kind_of(nic.vnet), self._nic_key(nic), self.chain(parse_address(nic.ip))
+        return self.kind_of(nic.vnet), self._nic_key(nic), self._all.chain(parse_address(nic.ip))
 
     def _nic_key(self, nic: Nic) -> Hashable:
         """What tells the NICs of a VNet apart: route table, home, what they may send, load balancers."""
         domain = self.index.domains[nic.domain]
         home = nic.home if domain.hub is not None and self.homes_differ(domain.hub) else 0
-        return domain.propagate, user_routes(domain), home, nic.ip_forwarding, nic.public_ip, self.index.frontends[nic.label]
+        return domain.propagate, user_routes(domain), home, nic.ip_forwarding, bool(nic.public_ip), self.index.frontends[nic.label]
 
     def kind_of(self, vnet: str) -> Hashable:
         """The VNet's own name, or for one with nothing but VMs a number that it shares with others like it, machines included."""
         if vnet not in self._kinds:
-            place = self._place(vnet)
+            place = self._place(vnet, self._all)
             nics = frozenset(self._nic_key(nic) for nic in self.index.nics_of[vnet])
             self._kinds[vnet] = vnet if place == vnet else self._numbered((place, nics))
         return self._kinds[vnet]
@@ -159,23 +145,24 @@ class Classes:
     def _numbers(self) -> dict[Hashable, int]:
         return {}
 
-    def _place(self, vnet: str) -> Hashable:
-        """As `kind_of`, but for the machines in it and their route tables."""
-        if vnet not in self._places:
-            signature = self._signature(vnet)
-            self._places[vnet] = vnet if signature is None else self._numbered(signature)
-        return self._places[vnet]
+    def _place(self, vnet: str, tables: Merged) -> Hashable:
+        """As `kind_of`, but for the machines in it and their route tables; alike in ``tables``."""
+        key = vnet, tables is self._all
+        if key not in self._places:
+            signature = self._signature(vnet, tables)
+            self._places[key] = vnet if signature is None else self._numbered(signature)
+        return self._places[key]
 
     @cached_property
-    def _places(self) -> dict[str, Hashable]:
+    def _places(self) -> dict[tuple[str, bool], Hashable]:
         return {}
 
-    def _signature(self, vnet: str) -> Hashable | None:
+    def _signature(self, vnet: str, tables: Merged) -> Hashable | None:
         index, bridge = self.index, self.index.bridges[vnet]
         balanced = any(balancer.vnet == vnet for balancer in index.plan.load_balancers)
         if vnet in index.hubs or balanced or any(index.kinds[nic.label] != "vm" for nic in index.nics_of[vnet]):
             return None
-        if vnet in self._overlapping or any(self._anything_inside(space) for space in bridge.address_space):
+        if vnet in self._overlapping or any(tables.anything_inside(space) for space in bridge.address_space):
             return None
         peers = frozenset(
             (peer, end.accept, index.ends_of[peer][vnet].accept, index.transit_macs(vnet, peer), index.transit_macs(peer, vnet))
@@ -183,8 +170,8 @@ class Classes:
         )
         domain = next((each for each in index.domains.values() if each.vnet == vnet), None)
         nothing = frozenset(row.prefix for row in domain.system if row.next_hop_type == "None") if domain is not None else None
-        spaces = tuple(self.chain(parse(space)[0]) for space in bridge.address_space)
-        lengths = tuple(space in self.prefixes for space in bridge.address_space)
+        spaces = tuple(tables.chain(parse(space)[0]) for space in bridge.address_space)
+        lengths = tuple(space in tables.prefixes for space in bridge.address_space)
         return bridge.region, domain.hub if domain else None, peers, nothing, spaces, lengths
 
     @cached_property
@@ -209,14 +196,15 @@ class Classes:
     def conversation(self, one: Endpoint, other: Endpoint | Target) -> Hashable:
         """What decides the ways of packets from ``one`` to ``other`` and back: equal keys, equal ways.
 
-        Route tables count only by the row that each end's own NIC uses: they may differ in everything else.
+        Route tables of VMs count only by the row that each end's own NIC uses: they may differ in everything else.
         """
-        there = self._sender(one), self._decision(one, other.address)
+        there = self.sender(one), self.decisions(one)[self.places[other.address]]
         if isinstance(other, Target):
-            return *there, other.address
-        return *there, self._sender(other), self._decision(other, one.address), one.vnet == other.vnet
+            return *there, self.receiver(other)
+        return *there, self.sender(other), self.decisions(other)[self.places[one.address]], one.vnet == other.vnet
 
-    def _sender(self, endpoint: Endpoint) -> Hashable:
+    def sender(self, endpoint: Endpoint) -> int:
+        """A number that senders share which differ in nothing but the row by which they send."""
         if endpoint.name not in self._senders:
             self._senders[endpoint.name] = self._numbered(self._sender_key(endpoint))
         return self._senders[endpoint.name]
@@ -231,27 +219,36 @@ class Classes:
         nic = self.index.nics[endpoint.name]
         domain = self.index.domains[nic.domain]
         home = nic.home if domain.hub is not None and self.homes_differ(domain.hub) else 0
-        sends = nic.ip_forwarding, nic.public_ip, self.index.frontends[nic.label], domain.propagate, domain.hub, home
-        return self._place(nic.vnet), sends, self.chain(parse_address(nic.ip))
+        sends = nic.ip_forwarding, bool(nic.public_ip), self.index.frontends[nic.label], domain.propagate, domain.hub, home
+        return self._place(nic.vnet, self._routed), sends, self._routed.chain(parse_address(nic.ip))
 
-    def _decision(self, endpoint: Endpoint, address: Address) -> Hashable:
-        """The row by which a VM's own NIC sends to an address; other kinds have a table of their own, and are one class each."""
+    def receiver(self, target: Target) -> int:
+        """A number that destinations without a NIC share which only VMs' own route tables tell apart."""
+        return self._numbered((target.inside, target.reserved, target.wider, self._routed.chain(parse_address(target.address))))
+
+    def decisions(self, endpoint: Endpoint) -> list[int]:
+        """By which row a VM's own NIC sends to each address, by `places`; other kinds have a table of their own, and are one class each."""
         if endpoint.kind != "vm":
-            return None
+            return self._nothing
         nic = self.index.nics[endpoint.name]
-        row = self._table(nic).lookup(address)
-        return (row.next_hop_type, row.source, row.next_hops, parse(row.prefix)[1]) if row is not None else None
-
-    def _table(self, nic: Nic) -> Table:
-        key = nic.domain, nic.home
-        if key not in self._tables_of:
-            domain = self.index.domains[nic.domain]
-            self._tables_of[key] = Table(domain, self.control.injected(domain.hub, nic.home) if domain.hub is not None else NOTHING)
-        return self._tables_of[key]
+        return self._decided.of(self.index.domains[nic.domain], nic.home)
 
     @cached_property
-    def _tables_of(self) -> dict[tuple[int, int], Table]:
-        return {}
+    def places(self) -> dict[Address, int]:
+        """Where the addresses of endpoints and targets stand in `decisions`."""
+        return {address: self._decided.place(parse_address(address)) for address in self._addresses}
+
+    @cached_property
+    def _decided(self) -> Decisions:
+        return Decisions(self.control, map(parse_address, self._addresses))
+
+    @cached_property
+    def _addresses(self) -> set[Address]:
+        return {each.address for each in self.endpoints} | {each.address for each in self.targets}
+
+    @cached_property
+    def _nothing(self) -> list[int]:
+        return [NO_ROUTE] * len(self.places)
 
     # --- destinations without a NIC ---
 
@@ -259,18 +256,21 @@ class Classes:
     def targets(self) -> tuple[Target, ...]:
         """A destination for each class of prefixes that are no VNet's, and for what lies inside a VNet where no NIC is."""
         spaces = PrefixMap({render(start, size): None for start, size, _ in self._spaces})
-        inhabited = {next(self._map.matches(parse_address(each.address)), None) for each in self.endpoints}
+        inhabited = {next(self._all.map.matches(parse_address(each.address)), None) for each in self.endpoints}
         addresses = {each.address for each in self.endpoints}
-        found: dict[Hashable, list[tuple[Prefix, int, bool]]] = {}
-        for prefix, (address, wider) in gaps((*self.prefixes, *spaces)).items():
+        found: dict[tuple[Prefix | None, tuple[Prefix, ...], bool, Hashable], list[tuple[Prefix, int]]] = {}
+        for prefix, (address, wider) in gaps((*self._all.prefixes, *spaces)).items():
             inside = spaces.covering(prefix)
-            if prefix not in self.prefixes or address is None or (inside is not None and prefix in inhabited):
+            if prefix not in self._all.prefixes or address is None or (inside is not None and prefix in inhabited):
                 continue
             if prefix == inside or (parse(prefix)[1] == 32 and (inside is not None or prefix.removesuffix("/32") in addresses)):
                 continue  # a whole VNet is walked by its NICs; a single address there without a NIC is nobody's
             reserved = tuple(each for each in RESERVED_SPACES if contains(each, render(address, 32)))
-            found.setdefault((inside, reserved, wider, self.chain(address)), []).append((prefix, address, wider))
-        return tuple(Target(some[0][0], render(some[0][1], 32).removesuffix("/32"), len(some), some[0][2]) for some in found.values())
+            found.setdefault((inside, reserved, wider, self._all.chain(address)), []).append((prefix, address))
+        return tuple(
+            Target(some[0][0], render(some[0][1], 32).removesuffix("/32"), len(some), wider, inside, reserved)
+            for (inside, reserved, wider, _), some in found.items()
+        )
 
 
 def gaps(prefixes: Iterable[Prefix]) -> dict[Prefix, tuple[int | None, bool]]:

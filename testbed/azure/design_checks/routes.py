@@ -56,8 +56,8 @@ def propagation_off(case: Case) -> Iterator[Finding]:
         injected = case.injected(domain.hub)
         key = domain.hub, user_routes(domain)
         if key not in known:
-            rows = PrefixMap({row.prefix: row for row in domain.user})
-            known[key] = [prefix for prefix in injected.hops if rows.covering(prefix) is None]
+            replaced = {prefix for row in domain.user for prefix in injected.inside(row.prefix)}
+            known[key] = [prefix for prefix in injected.hops if prefix not in replaced]
         protected = injected.protected(domain)
         lost = [prefix for prefix in known[key] if prefix not in protected and not (own <= nvas and set(injected.hops[prefix]) & own)]
         if lost:

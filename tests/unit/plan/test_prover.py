@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from testbed.azure.control_plane import converge
+from testbed.azure.effective_routes import NOTHING, Table, static
 from testbed.azure.lookup import covers, parse, parse_address
 from testbed.model.loader import parse_topology
 from testbed.model.topology import Topology
 from testbed.plan.classes import Classes, Endpoint, gaps
+from testbed.plan.decisions import NO_ROUTE, Decisions
 from testbed.plan.prover import Pair, Proof, inhabited, prove
 from testbed.plan.walk import Walk
 
@@ -128,17 +130,14 @@ def random_design(seed: int) -> Topology:
             peerings.append({"from": name, "to": f"hub{number}", "use_remote_gateways": transit, "allow_forwarded_traffic": forwarded})
             for subnet in "ab":
                 for machine in range(draw.randrange(0, 3)):
-                    vms[f"vm-{name}{subnet}{machine}"] = {"subnet": f"{name}/{subnet}"}
-            if draw.random() < 0.3:
-                route = {
-                    "prefix": draw.choice(["10.0.0.0/8", "10.20.0.0/16", "0.0.0.0/0"]),
-                    "next_hop_type": "VirtualAppliance",
-                    "next_hop_ip": f"10.{number}.0.4",
-                }
+                    public = {"public_ip": f"203.0.113.{len(vms) + 1}"} if draw.random() < 0.1 else {}
+                    vms[f"vm-{name}{subnet}{machine}"] = {"subnet": f"{name}/{subnet}", **public}
+            if draw.random() < 0.5:
+                wanted = draw.sample(UDR_PREFIXES, draw.randrange(1, 4))
                 tables[f"t-{name}"] = {
                     "subnets": [f"{name}/a"],
                     "disable_bgp_route_propagation": draw.random() < 0.5,
-                    "routes": {"r": route},
+                    "routes": {prefix.replace("/", "-"): {"prefix": prefix, **udr(draw, number)} for prefix in wanted},
                 }
         regions[f"r{number}"] = {"vnets": spaces}
         for place in range(draw.randrange(1, 3)):
@@ -176,6 +175,16 @@ def random_design(seed: int) -> Topology:
     return parse_topology(json.dumps(design)).topology
 
 
+def udr(draw: random.Random, number: int) -> dict[str, Any]:
+    """Where a user-defined route leads: to the region's NVA as a rule."""
+    kind = draw.choice(["VirtualAppliance", "VirtualAppliance", "VirtualAppliance", "None", "Internet"])
+    return {"next_hop_type": kind, **({"next_hop_ip": f"10.{number}.0.4"} if kind == "VirtualAppliance" else {})}
+
+
+UDR_PREFIXES = ["10.0.0.0/8", "10.20.0.0/16", "0.0.0.0/0", "10.10.0.0/16", "10.11.1.0/24", "10.20.0.0/24", "10.21.0.0/17", "192.168.7.0/24"]
+"""Prefixes of ranges, of what is in them and of what is nobody's: spokes differ in which of them they have routes to."""
+
+
 def shape(walks: tuple[Walk, ...], topology: Topology) -> set[tuple[str, tuple[str, ...], str]]:
     """What a class has in common: verdicts, the NVAs on the way, the rule of the reason."""
     return {(walk.verdict, tuple(node for node in walk.nodes if node in topology.nvas), walk.reason.partition(":")[0]) for walk in walks}
@@ -197,6 +206,59 @@ def test_every_pair_of_machines_is_as_its_classes(seed: int) -> None:
                 key = classes.conversation(one, other)
                 assert key in known, (one, other)
                 assert shape(proof.tracer.traces(one.node, other.address), topology) == known[key], (one, other)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_decisions_of_whole_tables_are_those_of_single_lookups(seed: int) -> None:
+    topology = inhabited(random_design(seed))
+    plane = converge(topology)
+    near = [parse(prefix)[0] + step for each in plane.domains for prefix in static(each).rows for step in (-1, 0, 1)]
+    addresses = [each for each in near if 0 <= each < 1 << 32]
+    decisions = Decisions(plane, addresses)
+    for domain in plane.domains:
+        for home in (0, 1):
+            table = Table(domain, plane.injected(domain.hub, home) if domain.hub is not None else NOTHING)
+            rows = [table.lookup(address) for address in addresses]
+            single = [(row.next_hop_type, row.source, row.next_hops, parse(row.prefix)[1]) if row else None for row in rows]
+            vector = decisions.of(domain, home)
+            numbers = [vector[decisions.place(address)] for address in addresses]
+            assert len(set(zip(single, numbers, strict=True))) == len(set(single))
+            assert all((number == NO_ROUTE) == (row is None) for row, number in zip(single, numbers, strict=True))
+
+
+def test_route_tables_of_their_own_do_not_make_every_pair_of_spokes_another_conversation() -> None:
+    """A ring: each spoke has a route of its own to the next one."""
+    proof = proof_of(ring(12))
+    between = [pair for pair in proof.pairs if isinstance(pair.target, Endpoint) and {pair.source.kind, pair.target.kind} == {"vm"}]
+    assert proof.classes > 12
+    assert len(between) < 12 * 11 / 2
+    assert {pair.walks[0].nodes[1] for pair in between if pair.delivered} == {"nva"}
+
+
+def ring(spokes: int) -> Topology:
+    names = [f"s{number}" for number in range(spokes)]
+    spaces = {"hub": {"address_space": ["10.0.0.0/16"], "subnets": {"nva": "10.0.0.0/24"}}}
+    spaces |= {
+        name: {"address_space": [f"10.{place}.0.0/16"], "subnets": {"w": f"10.{place}.0.0/24"}} for place, name in enumerate(names, 1)
+    }
+    following = dict(zip(names, (*names[1:], names[0]), strict=True))
+    tables = {
+        name: {"subnets": [f"{name}/w"], "routes": {"next": {**TO_NVA, "prefix": spaces[following[name]]["address_space"][0]}}}  # type: ignore[index]
+        for name in names
+    }
+    sides = [{"from": one, "to": other, "allow_forwarded_traffic": True} for name in names for one, other in (("hub", name), (name, "hub"))]
+    design = {
+        "name": "ring",
+        "regions": {"r": {"vnets": spaces}},
+        "peerings": sides,
+        "nvas": {"nva": {"subnet": "hub/nva", "ip": "10.0.0.4", "asn": 65001}},
+        "vms": {f"vm-{name}": {"subnet": f"{name}/w"} for name in names},
+        "route_tables": tables,
+    }
+    return parse_topology(json.dumps(design)).topology
+
+
+TO_NVA = {"next_hop_type": "VirtualAppliance", "next_hop_ip": "10.0.0.4"}
 
 
 def test_classes_are_fewer_than_machines() -> None:
