@@ -117,9 +117,9 @@ class Lab:
 
     def keep(self, folder: Path) -> Path:
         """Write configurations, BGP tables, flows and logs below a folder; gives it back."""
-        from testbed.report.bundle import collect
+        from testbed.emulation.evidence import collect
 
-        collect(self.live, folder)
+        collect(self.live.plan, self.live.client.paths, folder)
         return folder
 
     # --- to act ---

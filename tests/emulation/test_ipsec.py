@@ -12,16 +12,16 @@ import msgspec
 import pytest
 
 from testbed.emulation import client, enter, lab, lock, processes, readiness
+from testbed.emulation.charon import security_associations
 from testbed.emulation.client import LabClient
+from testbed.emulation.evidence import collect
 from testbed.errors import NotReady
 from testbed.model.loader import parse_topology
 from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.templates import load_templates
 from testbed.plan.types import Plan
-from testbed.report.bundle import collect
 from testbed.scenario.live import LiveLab
-from testbed.scenario.tunnels import security_associations
 from testbed.wait import poll, wait_until
 
 pytestmark = pytest.mark.root
@@ -87,13 +87,12 @@ def test_keys_are_where_they_are_used_and_nowhere_else(up: LabClient, topology: 
             continue  # gone meanwhile
         assert secret not in said, process
 
-    live = LiveLab(up, topology, lambda *_: up.plan)
-    collect(live, tmp_path / "bundle")
+    collect(up.plan, up.paths, tmp_path / "bundle")
     bundled = [file for file in (tmp_path / "bundle").rglob("*") if file.is_file()]
     assert {"nva1.swanctl.conf", "nva1.charon.log", "nva1.sas.json"} <= {file.name for file in bundled}
     assert [file for file in bundled if secret in file.read_bytes()] == []
     assert secret not in json.dumps([up.status(), up.controller("GET", "/status")]).encode()
-    assert key not in security_associations(up, up.plan, "nva1")
+    assert key not in security_associations(up.plan, up.paths, "nva1")
 
 
 def test_keys_outlive_labd_and_charon(up: LabClient) -> None:
