@@ -125,7 +125,8 @@ def up(
     """Build a lab in a labd of its own and wait until it has converged; ``told`` hears of every stage. ``force`` does not ask for room.
 
     ``finish`` is the last of it, with the lab up. Raises LabExists, LabError, NotReady or MachineError, or what ``finish`` raises; then
-    nothing of the lab is left; what it looked like when it failed is in the folder ``evidence``. KeyboardInterrupt tears down, too, until ``finish`` has returned.
+    nothing of the lab is left; what it looked like when it failed is in the folder ``evidence``. KeyboardInterrupt tears down, too,
+    until ``finish`` has returned.
     """
     require(plan)
     if not force:
