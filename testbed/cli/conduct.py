@@ -114,9 +114,7 @@ def _lab(
 ) -> Iterator[tuple[LiveLab, list[str]]]:
     title = name or loaded.topology.topology.name
     with Progress(title, STAGES) as progress:
-        lab, warnings = build(
-            Path(loaded.topology.file), progress, name, choice, force=force, evidence=bundle, when_up=interrupts.hold
-        )
+        lab, warnings = build(Path(loaded.topology.file), progress, name, choice, force=force, evidence=bundle, when_up=interrupts.hold)
     try:
         interrupts.release()
         stages.update(progress.done)
