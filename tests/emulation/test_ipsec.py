@@ -111,6 +111,22 @@ def test_keys_outlive_labd_and_charon(up: LabClient) -> None:
     assert keys_of(up) == before
 
 
+def test_a_peer_that_falls_silent_is_found_dead_and_taken_again(up: LabClient) -> None:
+    """Dead-peer detection: nothing of the peer is left of the association, no death of a process told anybody."""
+
+    def state() -> str:
+        return security_associations(up.plan, up.paths, "nva1")
+
+    assert "ESTABLISHED" in state()
+    up.set_link(up=False, nic=up.plan.node("nva2").nics[0].label)
+    wait_until(lambda: "nva1 still has it" if "ESTABLISHED" in state() else None, what="dead-peer detection", budget=15.0)
+    log = (up.paths.node(up.plan.node("nva1")) / "charon.log").read_text()
+    assert "sending DPD request" in log
+    assert "giving up after 5 retransmits" in log
+    up.set_link(up=True, nic=up.plan.node("nva2").nics[0].label)
+    carries(up)
+
+
 def test_without_the_guard_packets_would_be_seen_in_clear(up: LabClient, topology: Topology) -> None:
     """What looks for them can find them: with charon dead and its guard gone, BGP and BFD of the tunnel are on the wire as they are."""
     live = LiveLab(up, topology, lambda *_: up.plan)
