@@ -91,9 +91,12 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
     from testbed.emulation.mininet_lab import prompt
 
     capture = node.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
+    capture.suspend(in_=True)  # the keyboard, too
+    try:
         print(f"\n{node.nodeid} failed: Mininet's prompt on the live lab; leave it with `exit`")
         prompt(made.live.plan, made.live.client.paths)
+    finally:
+        capture.resume()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -117,9 +120,9 @@ class Lab:
 
     def keep(self, folder: Path) -> Path:
         """Write configurations, BGP tables, flows and logs below a folder; gives it back."""
-        from testbed.report.bundle import collect
+        from testbed.emulation.evidence import collect
 
-        collect(self.live, folder)
+        collect(self.live.plan, self.live.client.paths, folder)
         return folder
 
     # --- to act ---

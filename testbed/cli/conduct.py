@@ -12,14 +12,13 @@ from typing import Any
 import click
 
 from testbed.cli.interrupts import interrupts
-from testbed.emulation import client
+from testbed.emulation import client, evidence
 from testbed.emulation.lab import STAGES
 from testbed.errors import ExitCode, TestbedError
 from testbed.measure.amounts import amount
 from testbed.model.scenario_file import LoadedScenario
 from testbed.plan.picture import dot
 from testbed.plan.types import Choice
-from testbed.report.bundle import collect
 from testbed.report.progress import Progress
 from testbed.report.record import emulation, record, write
 from testbed.report.samples import save
@@ -27,6 +26,9 @@ from testbed.scenario.building import build
 from testbed.scenario.live import LiveLab
 from testbed.scenario.measured import Measured
 from testbed.scenario.runner import CheckResult, StepResult, take
+
+BUNDLE = "bundle"
+"""The folder below a run's own with the state of a lab that failed."""
 
 
 def conduct(
@@ -46,7 +48,7 @@ def conduct(
     stages: dict[str, float] = {}
     facts: dict[str, Any] = {"lab": lab_name or loaded.topology.topology.name, "unsupported": (), "error": "", "exit_code": ExitCode.OK}
     try:
-        with _lab(loaded, lab_name, keep, stages, choice, force) as (lab, warnings):
+        with _lab(loaded, lab_name, keep, stages, choice, force, folder / BUNDLE) as (lab, warnings):
             facts |= {"lab": lab.plan.lab, "unsupported": lab.plan.unsupported, "emulation": emulation(lab.plan)}
             _warn(warnings)
             lab.captures = folder
@@ -56,7 +58,7 @@ def conduct(
                 facts |= _casualties(lab)
             if not all(step.ok for step in steps):
                 facts["exit_code"] = ExitCode.EXPECTATION_FAILED
-                collect(lab, folder / "bundle")
+                evidence.collect(lab.plan, lab.client.paths, folder / BUNDLE)
                 _prompt(lab, prompt_on_failure)
     except TestbedError as error:
         facts |= {"error": str(error), "exit_code": error.exit_code}
@@ -102,11 +104,17 @@ def _record(
 
 @contextmanager
 def _lab(
-    loaded: LoadedScenario, name: str | None, keep: bool, stages: dict[str, float], choice: Choice | None, force: bool
+    loaded: LoadedScenario,
+    name: str | None,
+    keep: bool,
+    stages: dict[str, float],
+    choice: Choice | None,
+    force: bool,
+    bundle: Path,
 ) -> Iterator[tuple[LiveLab, list[str]]]:
     title = name or loaded.topology.topology.name
     with Progress(title, STAGES) as progress:
-        lab, warnings = build(Path(loaded.topology.file), progress, name, choice, force=force, when_up=interrupts.hold)
+        lab, warnings = build(Path(loaded.topology.file), progress, name, choice, force=force, evidence=bundle, when_up=interrupts.hold)
     try:
         interrupts.release()
         stages.update(progress.done)

@@ -191,6 +191,9 @@ def _fault_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--daemon", help="Only this process of the node (bgpd, zebra, …)."),
         click.option("--power", is_flag=True, help="The node goes silent, as at a power-off; its processes keep running."),
         click.option("--tunnel", help="A tunnel, by its name."),
+        click.option(
+            "--mismatch", type=click.Choice(("key", "proposals", "password")), help="Its second end has another one; not the tunnel itself."
+        ),
         click.option("--controller", is_flag=True, help="The SDN controller."),
         lab_option,
     ):

@@ -11,6 +11,7 @@ from testbed import rpc
 from testbed.emulation import delay_lines, fabric, netns, openvswitch, ovsdb, syscalls
 from testbed.emulation.daemons import filled
 from testbed.emulation.fabric import Batch
+from testbed.emulation.keys import Keys, holds_keys
 from testbed.emulation.lab import Lab, write_plan
 from testbed.errors import LabError
 from testbed.plan.difference import NodeChange, node_changes
@@ -152,6 +153,17 @@ def _reconfigure(lab: Lab, change: NodeChange) -> None:
     fabric.write_files(lab.plan, lab.paths, [node])
     fabric.run_batches([Batch(node.name, node.id, ("ip", "-batch", "-"), change.ip)])
     if change.bgpd:
+        keys = Keys(lab.paths)
         with Vty(folder / "bgpd.vty") as vty:
             for command in change.bgpd:
-                vty.run(filled(command, folder))
+                _tell(vty, filled(command, folder), keys)
+
+
+def _tell(vty: Vty, command: str, keys: Keys) -> None:
+    """Run a command of the plan; an error never shows the password in it."""
+    try:
+        vty.run(keys.filled(command))
+    except LabError:
+        if holds_keys(command):
+            raise LabError(f"bgpd refused `{command}`") from None
+        raise

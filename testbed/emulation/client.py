@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -118,12 +119,14 @@ def up(
     with_controller: bool = True,
     converged: Check | None = None,
     force: bool = False,
+    evidence: Path | None = None,
     finish: Callable[[LabClient], None] = lambda lab: None,
 ) -> LabClient:
     """Build a lab in a labd of its own and wait until it has converged; ``told`` hears of every stage. ``force`` does not ask for room.
 
     ``finish`` is the last of it, with the lab up. Raises LabExists, LabError, NotReady or MachineError, or what ``finish`` raises; then
-    nothing of the lab is left. KeyboardInterrupt tears down, too, until ``finish`` has returned.
+    nothing of the lab is left; what it looked like when it failed is in the folder ``evidence``. KeyboardInterrupt tears down, too,
+    until ``finish`` has returned.
     """
     require(plan)
     if not force:
@@ -134,7 +137,7 @@ def up(
         raise MachineError(
             f"{paths.dir} is too long for the sockets in it", f"set {RUN_DIR_VARIABLE} to a shorter path, or use a shorter name"
         )
-    lab = Lab(plan, paths, with_controller=with_controller)
+    lab = Lab(plan, paths, with_controller=with_controller, evidence=evidence)
     try:
         with _forked(lab, _reserve, build=True, converged=converged) as messages:
             _follow(messages, told)

@@ -239,7 +239,7 @@ def _explained(batch: Batch, text: str) -> str:
 def write_files(plan: Plan, paths: LabPaths, nodes: Iterable[Node] | None = None) -> None:
     """Write the files of all nodes, ``{dir}`` filled in; a node's folder belongs to the user its daemons drop to.
 
-    A file with a pre-shared key is root's, and nobody else can read it: charon runs as root.
+    A file with a key or password can be read by nobody but who needs it: root (charon), or FRR's user where that is bgpd.
     """
     keys = Keys(paths)
     for node in plan.nodes if nodes is None else nodes:
@@ -252,6 +252,8 @@ def write_files(plan: Plan, paths: LabPaths, nodes: Iterable[Node] | None = None
             text = content.replace("{dir}", str(folder))
             if holds_keys(text):
                 write_private(file, keys.filled(text))
+                if owner and any(daemon.user and name == f"{daemon.name}.conf" for daemon in node.daemons):
+                    os.chown(file, owner.pw_uid, owner.pw_gid)
                 continue
             file.touch(mode=0o640)
             file.write_text(text)

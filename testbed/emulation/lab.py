@@ -32,11 +32,15 @@ Told = Callable[[str, float], None]
 class Lab:
     """One lab: its plan, its ledger, its processes. Whoever holds it holds the lab's lock."""
 
-    def __init__(self, plan: Plan, paths: LabPaths, *, with_controller: bool = True) -> None:
-        """``with_controller`` False leaves the controller out: the switches then drop everything that nobody tells them to forward."""
+    def __init__(self, plan: Plan, paths: LabPaths, *, with_controller: bool = True, evidence: Path | None = None) -> None:
+        """``with_controller`` False leaves the controller out: the switches then drop everything that nobody tells them to forward.
+
+        ``evidence``: the folder for what the lab looked like when its build failed.
+        """
         self.plan = plan
         self.paths = paths
         self.with_controller = with_controller
+        self.evidence = evidence and evidence.resolve()
         self.running: dict[str, Running] = {}
         self.stages: list[tuple[str, float]] = []
         self._startup: Startup | None = None

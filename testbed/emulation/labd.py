@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from testbed import rpc
-from testbed.emulation import changes, readiness, syscalls
+from testbed.emulation import changes, evidence, readiness, syscalls
 from testbed.emulation.capacity import named, raise_soft_limits
 from testbed.emulation.daemons import LAB
 from testbed.emulation.lab import Lab
@@ -240,6 +240,9 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         described = _described(error, lab.paths.dir)  # while what filled the disk is still there
         if build:
+            if lab.evidence is not None and not isinstance(error, Abandoned):
+                with suppress(OSError):
+                    evidence.collect(lab.plan, lab.paths, lab.evidence)
             undo(lab.paths)
             lock.release()
         with suppress(Abandoned):

@@ -246,6 +246,6 @@ def prompt(plan: Plan, paths: LabPaths, script: str | None = None) -> None:
     setLogLevel("info")
     network = attach(plan, paths)
     try:
-        CLI(network, script=script)
+        CLI(network, stdin=sys.stdin, script=script)  # its own default is whatever stdin was when it was imported
     finally:
         network.detach()

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from testbed import rpc
-from testbed.emulation import netns
+from testbed.emulation import charon, netns
 from testbed.emulation.paths import LabPaths
-from testbed.emulation.processes import last_lines
 from testbed.errors import NotReady, TestbedError
 from testbed.plan.types import BgpPeering, Node, Plan, TunnelPlan
 from testbed.vty import show
@@ -189,7 +189,7 @@ class TunnelProbe:
         """With ``paths`` the reason tells what charon said last, where the tunnel is protected."""
         ids = {node.name: node.id for node in plan.nodes}
         protected = [tunnel for tunnel in plan.tunnels if tunnel.type == "ipsec"]
-        self._logs = {tunnel.name: paths.node(plan.node(tunnel.nodes[0])) / "charon.log" for tunnel in protected} if paths else {}
+        self._said = {each.name: partial(charon.last_words, paths, plan.node(each.nodes[0])) for each in protected} if paths else {}
         self._waiting = {tunnel.name: _Echo(ids[tunnel.nodes[0]], tunnel.inner[0], tunnel.inner[1]) for tunnel in plan.tunnels}
 
     def __call__(self) -> str | None:
@@ -200,10 +200,8 @@ class TunnelProbe:
         return None if silent is None else f"tunnel {silent} does not carry packets{self._last_words(silent)}"
 
     def _last_words(self, tunnel: str) -> str:
-        """What IKE said last, but for the greetings that it exchanges every second."""
-        lines = last_lines(self._logs[tunnel], 50).splitlines() if tunnel in self._logs else []
-        spoken = [line.partition("> ")[2] for line in lines if "[IKE] <" in line and "DPD" not in line]
-        return f"; charon: {'; '.join(spoken[-3:])}" if spoken else ""
+        spoken = self._said[tunnel]() if tunnel in self._said else ""
+        return f"; charon: {spoken}" if spoken else ""
 
     @property
     def silent(self) -> frozenset[str]:

@@ -129,8 +129,15 @@ class Fault(Declared):
         default=None, description="Two VNets peered across regions, or two nodes on a circuit: the link between them"
     )
 
+    mismatch: Literal["key", "proposals", "password"] | None = Field(
+        default=None,
+        description="Not the tunnel itself: its second end has another pre-shared key, other IKE proposals or another BGP password",
+    )
+
     @model_validator(mode="after")
     def _one_target(self) -> Self:
+        if self.mismatch is not None and self.tunnel is None:
+            raise ValueError("mismatch is about a tunnel: name it")
         if sum([self.tunnel is not None, self.controller, self.node is not None, self.link is not None]) != 1:
             raise ValueError("name one thing: node (with daemon:, session: or power: true), tunnel, link, or controller: true")
         if sum([self.daemon is not None, self.session is not None, self.power]) > (self.node is not None):

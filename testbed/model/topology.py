@@ -290,6 +290,9 @@ class Tunnel(Declared):
     name: Name | None = Field(default=None, description="A name for display")
     bgp: bool = Field(default=True, description="Run BGP inside")
     bfd: bool = Field(default=True, description="Guard the BGP session with BFD")
+    bgp_password: bool = Field(
+        default=False, description="Sign the BGP session's TCP segments (MD5, RFC 2385) with a password that each lab makes for itself"
+    )
     over: Literal["private", "public"] = Field(
         default="private", description="Outer addresses: private ones, or public ones over the Internet (E9)"
     )
@@ -300,6 +303,7 @@ class BgpSession(Declared):
 
     between: tuple[Name, Name] = Field(description="The two NVAs")
     bfd: bool = Field(default=True, description="Guard the session with BFD")
+    bgp_password: bool = Field(default=False, description="Sign its TCP segments with a password, as in a tunnel")
 
 
 class UserRoute(Declared):

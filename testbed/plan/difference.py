@@ -13,24 +13,29 @@ Context = tuple[str, ...]
 
 
 class NodeChange(Struct, frozen=True):
-    """What to do in one node. ``ip``: lines for ``ip -batch``; ``bgpd``: configuration commands for bgpd, in order."""
+    """What to do in one node. ``ip``: lines for ``ip -batch``; ``bgpd``: configuration commands for bgpd, in order.
+
+    ``files``: other files that differ.
+    """
 
     node: str
     ip: tuple[str, ...] = ()
     bgpd: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def node_changes(old: Plan, new: Plan) -> tuple[NodeChange, ...]:
     """The changes of all nodes that both plans have and that differ, in the order of the new plan."""
     before = {node.name: node for node in old.nodes}
     changes = (_change(before[node.name], node) for node in new.nodes if node.name in before)
-    return tuple(change for change in changes if change.ip or change.bgpd)
+    return tuple(change for change in changes if change.ip or change.bgpd or change.files)
 
 
 def _change(old: Node, new: Node) -> NodeChange:
     gone = [line.replace(" add ", " del ", 1) for line in old.setup if line not in new.setup]
     come = [line for line in new.setup if line not in old.setup]
-    return NodeChange(new.name, (*gone, *come), bgpd_commands(old.files.get("bgpd.conf", ""), new.files.get("bgpd.conf", "")))
+    files = tuple(name for name, text in new.files.items() if name != "bgpd.conf" and old.files.get(name) != text)
+    return NodeChange(new.name, (*gone, *come), bgpd_commands(old.files.get("bgpd.conf", ""), new.files.get("bgpd.conf", "")), files)
 
 
 def bgpd_commands(old: str, new: str) -> tuple[str, ...]:

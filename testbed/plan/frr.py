@@ -163,7 +163,7 @@ def _own(own: Router, exports: Exports) -> list[Prefix] | None:
 
 def _neighbor(neighbor: NeighborOf, timers: Timers, limit: int, ibgp: bool) -> dict[str, Any]:
     """The lines about one neighbour below ``router bgp``."""
-    fields = ("name", "role", "address", "asn", "description", "update_source", "multihop", "passive")
+    fields = ("name", "role", "address", "asn", "description", "update_source", "multihop", "passive", "password")
     return {
         **{field: getattr(neighbor, field) for field in fields},
         "policy": _word(neighbor.policy),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from testbed.azure.bgp import Adjacency, End, Exports, Imports
-from testbed.azure.networks import EXPRESSROUTE, GATEWAY, VPN, Layout
+from testbed.azure.networks import EXPRESSROUTE, GATEWAY, VPN, Layout, tunnel_name
 from testbed.azure.nva_policy import OVERLAY, ROUTE_SERVER, UNDERLAY
 from testbed.azure.types import Address
 from testbed.model.topology import Topology
@@ -16,11 +17,14 @@ from testbed.plan.types import BgpPeering
 KINDS = {EXPRESSROUTE: "circuit", VPN: "site"}
 """How a kind of adjacency is called in the plan, where it is called otherwise."""
 
+_NAME = re.compile(r"[^A-Za-z0-9_\-]")
+
 
 class NeighborOf(Struct, frozen=True):
     """A BGP neighbour as one end sees it: ``role`` is what it is to this end, ``policy`` the name under which its route-maps go.
 
     ``update_source`` is given where the session does not run over a link of its own, ``multihop`` where it is eBGP besides.
+    ``password`` is the place of the session's password, the same at both ends; Route Servers and gateways have none.
     """
 
     name: str
@@ -35,6 +39,7 @@ class NeighborOf(Struct, frozen=True):
     multihop: int = 0
     bfd: bool = False
     passive: bool = False
+    password: str = ""
 
 
 class Sessions(NamedTuple):
@@ -100,7 +105,22 @@ def _neighbor(topology: Topology, plan: Layout, adjacency: Adjacency, own: End, 
         multihop=_hops(adjacency, own, plan),
         bfd=adjacency.kind in (OVERLAY, UNDERLAY) and frozenset((own.router, other.router)) in bfd,
         passive=own.router in plan.speakers and adjacency.kind in (ROUTE_SERVER, GATEWAY) and own.role != ROUTE_SERVER,
+        password=_password(topology, adjacency),
     )
+
+
+def password(name: str) -> str:
+    """The place of a BGP password in a file, by the name of its tunnel or session: the emulation puts a random one of the lab there."""
+    return f"{{secret:bgp-{_NAME.sub('-', name)}}}"
+
+
+def _password(topology: Topology, adjacency: Adjacency) -> str:
+    ends = {adjacency.a.router, adjacency.b.router}
+    if adjacency.kind == OVERLAY:
+        tunnels = (each for each in topology.tunnels if tunnel_name(each) == adjacency.device)
+        return next((password(tunnel_name(each)) for each in tunnels if each.bgp_password), "")
+    sessions = (each for each in topology.bgp_sessions if adjacency.kind == UNDERLAY and set(each.between) == ends)
+    return next((password(f"session-{'-'.join(each.between)}") for each in sessions if each.bgp_password), "")
 
 
 def _hops(adjacency: Adjacency, own: End, plan: Layout) -> int:

@@ -26,7 +26,7 @@ def _one(plan: Plan, fault: Fault) -> Broken:
     if fault.controller:
         return Broken(frozen=True)
     if fault.tunnel is not None:
-        return _cut(fault.tunnel)
+        return _cut(fault.tunnel) if fault.mismatch is None else _disagreeing(plan, fault.tunnel, fault.mismatch)
     if fault.link is not None:
         wires = wires_between(plan, fault.link)
         return _cut(*("-".join(wire.nodes) for wire in wires)) if wires else Broken(peerings=frozenset((frozenset(fault.link),)))
@@ -38,6 +38,13 @@ def _one(plan: Plan, fault: Fault) -> Broken:
         return Broken(silent=frozenset((node,))) | _cut(*("-".join(wire.nodes) for wire in wires))
     names = [daemon.name for daemon in plan.node(node).daemons]
     return reduce(Broken.__or__, (_without(plan, node, name) for name in names if fault.daemon in (None, name)), INTACT)
+
+
+def _disagreeing(plan: Plan, tunnel: str, what: str) -> Broken:
+    """Without the same key and proposals nothing is carried; without the same password only BGP is missing."""
+    if what != "password":
+        return Broken(devices=frozenset((tunnel,)))
+    return Broken(sessions=frozenset(frozenset(each.nodes) for each in plan.tunnels if each.name == tunnel))
 
 
 def _cut(*devices: str) -> Broken:

@@ -34,12 +34,14 @@ def build(
     choice: Choice | None = None,
     *,
     force: bool = False,
+    evidence: Path | None = None,
     when_up: Callable[[], None] = lambda: None,
 ) -> tuple[LiveLab, list[str]]:
     """Bring a lab up; give back the lab and warnings in words. ``told`` hears of each stage's end, ``choice`` is what it is built of.
 
     Raises InputError, MachineError, LabError or NotReady; then, and after KeyboardInterrupt, nothing of the lab is left. ``when_up`` is
-    called at the point from which on that is no longer so: the lab is the caller's.
+    called at the point from which on that is no longer so: the lab is the caller's. What a lab looked like that failed to come up is in
+    the folder ``evidence``.
     """
     loaded, plan = compile_file(path, name, choice)
     labs: list[LiveLab] = []
@@ -53,7 +55,7 @@ def build(
         labs.append(lab)
         when_up()
 
-    client.up(plan, told, converged=AsPredicted(loaded.topology, _Pending(plan.lab)), force=force, finish=finish)
+    client.up(plan, told, converged=AsPredicted(loaded.topology, _Pending(plan.lab)), force=force, evidence=evidence, finish=finish)
     return labs[0], warnings
 
 

@@ -22,15 +22,20 @@ from testbed.scenario.measured import Measured
 
 @dataclass(frozen=True)
 class SessionRow:
-    """A BGP session as seen now: its kind (as in the plan), its two nodes, and whether it is established (else why not)."""
+    """A BGP session as seen now: its kind (as in the plan), its two nodes, and whether it is established.
+
+    If not: the ``reason`` in one word, and the last ``words`` of the daemons concerned.
+    """
 
     kind: str
     nodes: tuple[str, str]
     up: bool
     reason: str = ""
+    words: str = ""
 
     def __str__(self) -> str:
-        return f"{self.nodes[0]} ↔ {self.nodes[1]} ({self.kind}): {'up' if self.up else self.reason or 'down'}"
+        why = "; ".join(filter(None, (self.reason or "down", self.words)))
+        return f"{self.nodes[0]} ↔ {self.nodes[1]} ({self.kind}): {'up' if self.up else why}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ class LabView(Protocol):
         """How the flows and groups of the real switches differ from what the prediction says."""
 
     def table_differences(self) -> tuple[str, ...]:
-        """How the BGP tables of the routers differ from what the prediction says."""
+        """How BGP sessions, and the tables of the routers, differ from what the prediction says."""
 
     def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
         """The walks of a packet over the plan, one for each choice of equal paths."""

@@ -31,6 +31,7 @@ from testbed.model.topology import Topology
 from testbed.netns import run_in
 from testbed.plan.broken_trace import BrokenTracer
 from testbed.plan.explain import Explanation, explain_pair
+from testbed.plan.mismatch import mismatched
 from testbed.plan.trace import Tracer
 from testbed.plan.types import INTERNET, Nic, Node, Plan
 from testbed.plan.walk import Walk
@@ -38,10 +39,11 @@ from testbed.scenario import observed, routers
 from testbed.scenario.breakage import broken_by, shut
 from testbed.scenario.changes import changed
 from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
+from testbed.scenario.last_words import words
 from testbed.scenario.measured import Measured
 from testbed.scenario.places import Places, links_of, places_of
 from testbed.scenario.switch_agreement import expected_tables, switch_differences
-from testbed.scenario.table_agreement import table_differences
+from testbed.scenario.table_agreement import session_differences, table_differences
 from testbed.scenario.tunnels import rekey
 from testbed.vty import Vty
 from testbed.wait import poll
@@ -90,9 +92,17 @@ class LiveLab:
     def sessions(self) -> tuple[SessionRow, ...]:
         """All BGP sessions that the plan has, as they are now."""
         states = readiness.session_states(self.plan, self.client.paths)
-        why = {} if all(state.up for state in states) else observed.ends(self.client)
+        if all(state.up for state in states):
+            return tuple(SessionRow(state.peering.kind, state.peering.nodes, up=True) for state in states)
+        why, status = observed.ends(self.client), self.client.status()
         return tuple(
-            SessionRow(state.peering.kind, state.peering.nodes, state.up, why.get(frozenset(state.peering.nodes), "") or state.state)
+            SessionRow(
+                state.peering.kind,
+                state.peering.nodes,
+                state.up,
+                why.get(frozenset(state.peering.nodes), "") or state.state,
+                "" if state.up else words(self.client, self.plan, status, state.peering),
+            )
             for state in states
         )
 
@@ -138,9 +148,11 @@ class LiveLab:
         return switch_differences(self.plan, expected_tables(self.plan, self.predicted, self._faults), found)
 
     def table_differences(self) -> tuple[str, ...]:
-        """How the BGP tables of the routers differ from what the prediction says."""
+        """How BGP sessions, and the tables of the routers, differ from what the prediction says."""
         silent = {*self.predicted.unmodelled, *self._broken.mute, *self._broken.stale}
-        return table_differences(self.predicted, {node: self.bgp_table(node) for node in self.predicted.nodes if node not in silent})
+        states = readiness.session_states(self.plan, self.client.paths)
+        tables = {node: self.bgp_table(node) for node in self.predicted.nodes if node not in silent}
+        return (*session_differences(self.predicted, states), *table_differences(self.predicted, tables))
 
     def predicted_walks(self, source: str, target: str) -> tuple[Walk, ...]:
         """The walks of a packet over the plan, one for each choice of equal paths."""
@@ -232,9 +244,7 @@ class LiveLab:
             self._forget()
             return
         topology = changed(self.topology, action)
-        plan = self._recompile(topology, self.plan)
-        self.client.change_plan(plan)
-        self.topology, self.plan = topology, plan
+        self._change(topology, self._faults)
         self.save()
         self._forget()
 
@@ -267,8 +277,27 @@ class LiveLab:
         for name in ("predicted", "_nics", "_tracer"):
             self.__dict__.pop(name, None)
 
+    def _change(self, topology: Topology, faults: Iterable[Fault]) -> None:
+        """Go over to the plan of a topology, in which the ends of some tunnels may not agree."""
+        plan = self._recompile(topology, self.plan)
+        for fault in faults:
+            if fault.mismatch is not None:
+                plan = mismatched(plan, str(fault.tunnel), fault.mismatch)
+        self.client.change_plan(plan)
+        self.topology, self.plan = topology, plan
+
+    def _misconfigure(self, fault: Fault, faults: Iterable[Fault]) -> None:
+        """Have the second end of a tunnel take its configuration anew. bgpd has it by its plan; charon learns it when it starts."""
+        self._change(self.topology, faults)
+        end = next(each.nodes[1] for each in self.plan.tunnels if each.name == fault.tunnel)
+        if fault.mismatch != "password":
+            self.client.stop_daemon(end, "charon")
+            self.client.start_daemon(end, "charon")
+
     def _fail(self, fault: Fault) -> None:
-        if fault.tunnel is not None or fault.link is not None:
+        if fault.mismatch is not None:
+            self._misconfigure(fault, [*self._faults, fault])
+        elif fault.tunnel is not None or fault.link is not None:
             self._link(fault, up=False)
         elif fault.session is not None:
             self._session(fault, up=False)
@@ -282,7 +311,9 @@ class LiveLab:
         self._faults.append(fault)
 
     def _heal(self, fault: Fault) -> None:
-        if fault.tunnel is not None or fault.link is not None:
+        if fault.mismatch is not None:
+            self._misconfigure(fault, [each for each in self._faults if each != fault])
+        elif fault.tunnel is not None or fault.link is not None:
             self._link(fault, up=True)
         if fault.session is not None:
             self._session(fault, up=True)

@@ -1,10 +1,11 @@
-"""What BGP routers hold in their tables against what the model says that they should: every accepted path of every prefix; pure."""
+"""BGP sessions, and what routers hold in their tables, against what the model says: every session, every accepted path; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from testbed.azure.control_plane import ControlPlane, RibRoute
+from testbed.emulation.readiness import SessionState
 from testbed.scenario.lab_view import TableRow
 
 OWN = "0.0.0.0"
@@ -24,6 +25,25 @@ def table_differences(control: ControlPlane, tables: Mapping[str, Sequence[Table
         lines += [f"{node}: predicted and not in its BGP table: {each}" for each in sorted(expected - found)]
         lines += [f"{node}: in its BGP table and not predicted: {each}" for each in sorted(found - expected)]
     return tuple(lines)
+
+
+def session_differences(control: ControlPlane, states: Iterable[SessionState]) -> tuple[str, ...]:
+    """BGP sessions that are up and should not be, or the other way round, in words. Those of routers without a model may be either."""
+    down = {
+        _ends((each.a.router, each.b.router), (each.a.address, each.b.address)): each.down for each in control.layout.network.adjacencies
+    }
+    lines = []
+    for state in states:
+        why = down[_ends(state.peering.nodes, state.peering.addresses)]
+        if state.up == bool(why) and not set(state.peering.nodes) & set(control.unmodelled):
+            expected = f"down ({why})" if why else "up"
+            found = "up" if state.up else f"down ({state.state})"
+            lines.append(f"BGP {' - '.join(state.peering.nodes)}: predicted {expected}, observed {found}")
+    return tuple(lines)
+
+
+def _ends(nodes: tuple[str, str], addresses: tuple[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(zip(nodes, addresses, strict=True))
 
 
 def _expected(prefix: str, routes: Iterable[RibRoute]) -> Iterable[TableRow]:

@@ -19,6 +19,7 @@ from testbed.scenario.failing_over import Lab
 from testbed.scenario.kernels import different, kernels
 from testbed.scenario.live import LiveLab
 from testbed.scenario.sweep import Forecast, Outlook, Pair, unexpected
+from testbed.scenario.table_agreement import session_differences
 from testbed.wait import poll
 
 RATE = 100.0
@@ -122,18 +123,9 @@ class Observer:
             return (f"controller: {error}",)
         return differences(expected, found)
 
-    def _sessions(self, outlook: Outlook) -> list[str]:
+    def _sessions(self, outlook: Outlook) -> tuple[str, ...]:
         """BGP sessions that are up and should not be, or the other way round."""
-        network = outlook.control.layout.network
-        down: dict[frozenset[str], bool] = {}
-        for each in network.adjacencies:
-            down.setdefault(frozenset((each.a.router, each.b.router)), bool(each.down))
-        wrong = []
-        for state in readiness.session_states(self.lab.plan, self.lab.client.paths):
-            expected = not down.get(frozenset(state.peering.nodes), False)
-            if state.up != expected:
-                wrong.append(f"BGP {' - '.join(state.peering.nodes)} is {'up' if state.up else f'down ({state.state})'}")
-        return wrong
+        return session_differences(outlook.control, readiness.session_states(self.lab.plan, self.lab.client.paths))
 
     def _switches(self) -> tuple[str, ...]:
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from testbed.emulation import enter
+from testbed.emulation.charon import swanctl
 from testbed.emulation.client import LabClient
-from testbed.errors import InputError, LabError
-from testbed.plan.ipsec import SWANCTL, connection_name
+from testbed.errors import InputError
+from testbed.plan.ipsec import connection_name
 from testbed.plan.types import Plan
 from testbed.wait import wait_until
 
@@ -29,7 +29,7 @@ def rekey(client: LabClient, plan: Plan, name: str) -> None:
     node, connection = tunnel.nodes[0], connection_name(tunnel)
     for what, key in (("--child", _SPI), ("--ike", _COOKIE)):
         before = _numbers(client, plan, node, connection, key)
-        _swanctl(client, plan, node, "--rekey", what, connection)
+        swanctl(plan, client.paths, node, "--rekey", what, connection)
 
         def check(before: frozenset[str] = before, key: re.Pattern[str] = key) -> str | None:
             now = _numbers(client, plan, node, connection, key)
@@ -38,19 +38,5 @@ def rekey(client: LabClient, plan: Plan, name: str) -> None:
         wait_until(check, what=f"rekeying of {name}", budget=BUDGET, interval=0.02)
 
 
-def security_associations(client: LabClient, plan: Plan, node: str) -> str:
-    """What charon of a node says of its IKE and child SAs: peers, algorithms, counters, no keys. Raises LabError when it is silent."""
-    return _swanctl(client, plan, node, "--list-sas")
-
-
 def _numbers(client: LabClient, plan: Plan, node: str, connection: str, kind: re.Pattern[str]) -> frozenset[str]:
-    return frozenset(kind.findall(_swanctl(client, plan, node, "--list-sas", "--ike", connection, "--raw")))
-
-
-def _swanctl(client: LabClient, plan: Plan, node: str, *words: str) -> str:
-    folder = client.paths.node(plan.node(node))
-    own = f"STRONGSWAN_CONF={folder}/strongswan.conf"  # the system's own names plugins that are not there
-    done = enter.run(plan, client.paths, node, ("/usr/bin/env", own, SWANCTL, *words, "--uri", f"unix://{folder}/charon.vici"))
-    if done.returncode != 0:
-        raise LabError(f"{node}: swanctl {' '.join(words)} failed: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+    return frozenset(kind.findall(swanctl(plan, client.paths, node, "--list-sas", "--ike", connection, "--raw")))

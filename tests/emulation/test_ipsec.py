@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -12,16 +13,17 @@ import msgspec
 import pytest
 
 from testbed.emulation import client, enter, lab, lock, processes, readiness
+from testbed.emulation.charon import security_associations
 from testbed.emulation.client import LabClient
+from testbed.emulation.evidence import collect
 from testbed.errors import NotReady
 from testbed.model.loader import parse_topology
 from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
+from testbed.plan.mismatch import mismatched
 from testbed.plan.templates import load_templates
 from testbed.plan.types import Plan
-from testbed.report.bundle import collect
 from testbed.scenario.live import LiveLab
-from testbed.scenario.tunnels import security_associations
 from testbed.wait import poll, wait_until
 
 pytestmark = pytest.mark.root
@@ -36,7 +38,7 @@ nvas:
   nva1: {subnet: hub1/nva, asn: 65001}
   nva2: {subnet: hub2/nva, asn: 65002, loopbacks: [192.0.2.1/32], advertise: [192.0.2.1/32]}
 tunnels:
-  - {type: ipsec, between: [nva1, nva2]}
+  - {type: ipsec, between: [nva1, nva2], bgp_password: true}
 vms:
   vm1: {subnet: hub1/work}
 """
@@ -70,14 +72,16 @@ def keys_of(lab: LabClient) -> dict[str, str]:
 
 
 def test_keys_are_where_they_are_used_and_nowhere_else(up: LabClient, topology: Topology, tmp_path: Path) -> None:
-    (key,) = keys_of(up).values()
-    secret = key.encode()
+    keys = keys_of(up)
+    assert sorted(keys) == ["bgp-nva1-nva2", "nva1-nva2"]
     files = [file for file in up.paths.dir.rglob("*") if file.is_file()]
-    holders = [file for file in files if secret in file.read_bytes()]
-    assert sorted(file.name for file in holders) == ["keys.json", "swanctl.conf", "swanctl.conf"]
-    for file in holders:
-        found = file.stat()
-        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o600), file
+    for name, reader, user in (("nva1-nva2", "swanctl.conf", "root"), ("bgp-nva1-nva2", "bgpd.conf", "frr")):
+        holders = [file for file in files if keys[name].encode() in file.read_bytes()]
+        assert sorted(file.name for file in holders) == sorted(["keys.json", reader, reader])
+        for file in holders:
+            found = file.stat()
+            owner = pwd.getpwnam("root" if file.name == "keys.json" else user)
+            assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (owner.pw_uid, 0o600), file
     assert any(file.name == "charon.log" for file in files)
 
     for process in Path("/proc").glob("[0-9]*"):
@@ -85,15 +89,14 @@ def test_keys_are_where_they_are_used_and_nowhere_else(up: LabClient, topology: 
             said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         except OSError:
             continue  # gone meanwhile
-        assert secret not in said, process
+        assert not any(key.encode() in said for key in keys.values()), process
 
-    live = LiveLab(up, topology, lambda *_: up.plan)
-    collect(live, tmp_path / "bundle")
+    collect(up.plan, up.paths, tmp_path / "bundle")
     bundled = [file for file in (tmp_path / "bundle").rglob("*") if file.is_file()]
     assert {"nva1.swanctl.conf", "nva1.charon.log", "nva1.sas.json"} <= {file.name for file in bundled}
-    assert [file for file in bundled if secret in file.read_bytes()] == []
-    assert secret not in json.dumps([up.status(), up.controller("GET", "/status")]).encode()
-    assert key not in security_associations(up, up.plan, "nva1")
+    assert [file for file in bundled if any(key.encode() in file.read_bytes() for key in keys.values())] == []
+    told = json.dumps([up.status(), up.controller("GET", "/status")]) + security_associations(up.plan, up.paths, "nva1")
+    assert not any(key in told for key in keys.values())
 
 
 def test_keys_are_in_no_record_and_no_report(lab_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +132,22 @@ def test_keys_outlive_labd_and_charon(up: LabClient) -> None:
     assert keys_of(up) == before
 
 
+def test_a_peer_that_falls_silent_is_found_dead_and_taken_again(up: LabClient) -> None:
+    """Dead-peer detection: nothing of the peer is left of the association, no death of a process told anybody."""
+
+    def state() -> str:
+        return security_associations(up.plan, up.paths, "nva1")
+
+    assert "ESTABLISHED" in state()
+    up.set_link(up=False, nic=up.plan.node("nva2").nics[0].label)
+    wait_until(lambda: "nva1 still has it" if "ESTABLISHED" in state() else None, what="dead-peer detection", budget=15.0)
+    log = (up.paths.node(up.plan.node("nva1")) / "charon.log").read_text()
+    assert "sending DPD request" in log
+    assert "giving up after 5 retransmits" in log
+    up.set_link(up=True, nic=up.plan.node("nva2").nics[0].label)
+    carries(up)
+
+
 def test_without_the_guard_packets_would_be_seen_in_clear(up: LabClient, topology: Topology) -> None:
     """What looks for them can find them: with charon dead and its guard gone, BGP and BFD of the tunnel are on the wire as they are."""
     live = LiveLab(up, topology, lambda *_: up.plan)
@@ -144,33 +163,24 @@ def test_without_the_guard_packets_would_be_seen_in_clear(up: LabClient, topolog
     assert seen()[0] > 0
 
 
-def other_end(plan: Plan, old: str, new: str) -> Plan:
-    """The plan with something else in what charon of nva2 is told."""
-    nodes = []
-    for node in plan.nodes:
-        text = node.files.get("swanctl.conf", "")
-        if node.name == "nva2":
-            assert old in text
-            node = msgspec.structs.replace(node, files=node.files | {"swanctl.conf": text.replace(old, new)})
-        nodes.append(node)
-    return msgspec.structs.replace(plan, nodes=tuple(nodes))
-
-
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("what", "words"),
     [
-        ("{secret:nva1-nva2}", "{secret:another}", r"AUTHENTICATION_FAILED|MAC mismatched"),
-        ("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256", r"NO_PROPOSAL_CHOSEN|proposals unacceptable"),
+        ("key", r"tunnel nva1-nva2 does not carry packets; charon: .*(AUTHENTICATION_FAILED|MAC mismatched)"),
+        ("proposals", r"tunnel nva1-nva2 does not carry packets; charon: .*(NO_PROPOSAL_CHOSEN|proposals unacceptable)"),
+        ("password", r"1 of 1 BGP sessions are not up, e.g. nva1 - nva2"),
     ],
-    ids=["wrong-key", "wrong-proposal"],
 )
-def test_two_ends_that_do_not_agree_say_why(
-    plan: Plan, old: str, new: str, words: str, monkeypatch: pytest.MonkeyPatch, down: Callable[[str], float]
+def test_two_ends_that_never_agreed_say_why_and_leave_evidence(
+    plan: Plan, what: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(lab.BUDGETS, "tunnels", 2.0)
-    with pytest.raises(NotReady, match=rf"tunnel nva1-nva2 does not carry packets; charon: .*({words})"):
-        client.up(other_end(plan, old, new), lambda stage, seconds: None)
+    for stage in ("tunnels", "sessions"):
+        monkeypatch.setitem(lab.BUDGETS, stage, 2.0)
+    with pytest.raises(NotReady, match=words):
+        client.up(mismatched(plan, "nva1-nva2", what), lambda stage, seconds: None, evidence=tmp_path)
     assert client.labs() == ()
+    left = {file.name for file in tmp_path.rglob("*")}
+    assert {"nva1.bgpd.conf", "nva1.bgp.json", "nva2.charon.log", "nva2.sas.json", "labd-status.json"} <= left
 
 
 def test_two_labs_have_different_keys(up: LabClient, topology: Topology, down: Callable[[str], float]) -> None:

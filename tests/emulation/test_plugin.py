@@ -45,11 +45,11 @@ def test_typing_errors(lab):
 """
 
 
-def run(folder: Path, text: str, topology: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, text: str, topology: str, *options: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(text)
     (folder / f"{topology}.yaml").write_text((ROOT / "topologies" / f"{topology}.yaml").read_text())
     argv = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", os.devnull, *options, "test_it.py")
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(argv, cwd=folder, input=typed, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
@@ -79,6 +79,18 @@ def test_a_lab_is_kept_if_wanted(tmp_path: Path) -> None:
     (left,) = client.labs()
     client.down(left)
     assert f"lab {left} stays up; `testbed down {left}` removes it" in done.stdout
+
+
+def test_the_prompt_opens_on_the_live_lab_of_a_failed_test(tmp_path: Path) -> None:
+    text = (
+        'import pytest\n\npytestmark = pytest.mark.topology("supernet.yaml")\n\n\n'
+        'def test_it(lab):\n    lab.assert_dropped("vm11", "vmh1", within=0.1)\n'
+    )
+    done = run(tmp_path, text, "supernet", "--cli-on-error", typed="vm11 ip -br address show eth0\nexit\n")
+    assert "test_it failed: Mininet's prompt on the live lab" in done.stdout
+    assert "10.11.0.4/24" in done.stdout + done.stderr
+    assert "1 failed" in done.stdout
+    assert client.labs() == ()
 
 
 def test_a_topology_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from testbed.model.scenario_file import load_scenario
 
 pytestmark = pytest.mark.root
 
+PCAP_HEADER = 24
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 QUICK = {
     "active-active",
@@ -21,10 +22,12 @@ QUICK = {
     "expressroute-overlay",
     "expressroute-plain",
     "full-mesh",
+    "internet-overlay",
     "ipsec-overlay",
     "no-overlay",
     "no-overlay-udr-propagation",
     "one-instance",
+    "own-frr-config",
     "overlay-65515-kept",
     "route-limit",
     "third-party-next-hop",
@@ -41,7 +44,10 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_scenario_shows_what_it_says(path: Path, tmp_path: Path, lab_name: str) -> None:
-    record = conduct(load_scenario(path), tmp_path, lab_name=lab_name, keep=False, prompt_on_failure=False, quiet=True)
+    loaded = load_scenario(path)
+    record = conduct(loaded, tmp_path, lab_name=lab_name, keep=False, prompt_on_failure=False, quiet=True)
+    wanted = {f"{action.capture.file}.pcap" for step in loaded.scenario.steps for action in step.do if action.capture}
+    assert {file.name for file in tmp_path.glob("*.pcap") if file.stat().st_size > PCAP_HEADER} == wanted
     failed = [
         f"{step['stage']}: {check['expected']}: {check['reason']}"
         for step in record["steps"]
