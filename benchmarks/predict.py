@@ -71,7 +71,7 @@ def design(vnets: int, routes: int = ROUTES, regions: int = REGIONS) -> dict[str
 
 
 def with_own_tables(plain: dict[str, Any], routes: int = OWN_ROUTES) -> dict[str, Any]:
-    """The same design in which every spoke has a route table of its own: to its region's first NVA, by default and for some other spokes."""
+    """The same design, every spoke with a route table of its own: to its region's first NVA, by default and for some other spokes."""
     tables: dict[str, Any] = {}
     spaces = {
         vnet: (region[1:], each["address_space"][0])

@@ -75,7 +75,7 @@ class Classes:
                 yield plane.fib(node)
 
     def _user_tables(self, wanted: Iterable[int]) -> Iterator[Mapping[Prefix, Any]]:
-        domains = (self.index.domains[number] for number in sorted(wanted))
+        domains = (self.index.domains[number] for number in sorted(wanted) if number in self.index.domains)  # not those on-premises
         for rows in dict.fromkeys(user_routes(domain) for domain in domains if domain.user):
             yield {prefix: (kind, hops) for prefix, kind, hops in rows}
 
