@@ -194,6 +194,8 @@ def _fault_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--mismatch", type=click.Choice(("key", "proposals", "password")), help="Its second end has another one; not the tunnel itself."
         ),
+        click.option("--link", nargs=2, metavar="A B", help="The link between two VNets of different regions, or two nodes on a circuit."),
+        click.option("--session", help="Only the BGP sessions of NODE with this one, shut down in good order."),
         click.option("--controller", is_flag=True, help="The SDN controller."),
         lab_option,
     ):
@@ -207,14 +209,14 @@ def _act(verb: Literal["fail", "heal"], lab: str | None, fault: dict[str, Any]) 
 
     action = fault_action(verb, **fault)
     live(lab).act(action)
-    what = fault["tunnel"] or ("the controller" if fault["controller"] else " ".join(filter(None, (fault["node"], fault["daemon"]))))
-    click.echo(f"{verb}ed {what}")
+    named = (fault["tunnel"], *(fault["link"] or ()), fault["node"], fault["daemon"], fault["session"])
+    click.echo(f"{verb}ed {' '.join(filter(None, named)) or 'the controller'}")
 
 
 @click.command()
 @_fault_options
 def fail(lab: str | None, **fault: Any) -> None:
-    """Break something: a NODE's processes, one --daemon of it, its --power, a --tunnel, the --controller."""
+    """Break something: a NODE's processes, one --daemon or --session of it, its --power, a --tunnel, a --link, the --controller."""
     need_root("fail")
     _act("fail", lab, fault)
 

@@ -122,6 +122,16 @@ def test_a_dead_daemon_takes_its_routes_away_and_comes_back(lab: str) -> None:
     wait_until(lambda: None if len(routes_of(lab, "vm11")) == 3 else "not yet", what="routes back", budget=15)
 
 
+def test_a_link_is_cut_and_mended(lab: str) -> None:
+    from testbed.wait import wait_until
+
+    assert ctl("fail", "--link", "hub1", "hub2", "--lab", lab) == "failed hub1 hub2\n"
+    wait_until(lambda: "still there" if routes_of(lab, "vm11") else None, what="routes gone", budget=15)
+    assert ctl("heal", "--link", "hub1", "hub2", "--lab", lab) == "healed hub1 hub2\n"
+    wait_until(lambda: None if len(routes_of(lab, "vm11")) == 3 else "not yet", what="routes back", budget=15)
+    assert "name one thing" in ctl("fail", "nva1", "--link", "hub1", "hub2", "--lab", lab, code=2)
+
+
 def test_a_lab_that_is_up_is_refused_with_advice(lab: str) -> None:
     assert f"testbed down {lab}" in ctl("up", str(DUAL_REGION), "--name", lab, code=2)
 

@@ -1,16 +1,19 @@
-"""Feeds readers with what atheris makes up, guided by the code it reaches: ``python fuzz.py topology|scenario|captured|bmp [options]``."""
+"""Feeds readers with what atheris makes up, guided by the code it reaches: ``python fuzz.py topology|scenario|captured|bmp|call``."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import atheris
 
-with atheris.instrument_imports(include=["testbed", "yaml"]):
+with atheris.instrument_imports(include=["testbed", "yaml", "http.server", "json"]):
     from testbed.azure.captured import compare_effective, compare_learned
     from testbed.azure.control_plane import converge
     from testbed.azure.types import Speaker
@@ -20,6 +23,7 @@ with atheris.instrument_imports(include=["testbed", "yaml"]):
     from testbed.model.scenario_file import load_scenario
     from testbed.plan.compile import compile_plan
     from testbed.plan.templates import load_templates
+    from testbed.rpc import _Request
 
 ROOT = Path(__file__).parents[2]
 DESIGN = ROOT / "topologies" / "dual-region.yaml"
@@ -27,6 +31,7 @@ WORDS = (
     "name", "regions", "vnets", "address_space", "subnets", "peerings", "from", "to", "route_servers", "vnet", "peers", "nvas", "subnet",
     "asn", "ip", "vms", "tunnels", "type", "vxlan", "between", "10.0.0.0/8", "10.1.0.4", "RouteServerSubnet", "hub1", "nva1", "value",
     "addressPrefix", "nextHopIpAddress", "nextHopType", "source", "state", "network", "asPath", "RouteServiceRole_IN_0", "steps", "stage",
+    "Content-Length: 2", "GET /echo HTTP/1.1", "{}",
 )  # fmt: skip
 
 
@@ -79,7 +84,22 @@ def bmp() -> Callable[[bytes], None]:
     return once
 
 
-TARGETS = {"topology": topology, "scenario": scenario, "captured": captured, "bmp": bmp}
+def call() -> Callable[[bytes], None]:
+    """A request on the socket of labd or the controller: HTTP and JSON."""
+    server = SimpleNamespace(routes={("POST", "/echo"): dict, ("GET", "/echo"): dict}, large_body=threading.Lock())
+
+    def once(data: bytes) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs, contextlib.suppress(OSError):
+            body = data[1:60000]  # after a byte that says whether it is a whole request or the body of one
+            ours.sendall(b"POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) * (data[:1] > b"\x7f") + body)
+            ours.shutdown(socket.SHUT_WR)
+            _Request(theirs, None, server)
+
+    return once
+
+
+TARGETS = {"topology": topology, "scenario": scenario, "captured": captured, "bmp": bmp, "call": call}
 
 
 def main() -> None:
