@@ -110,11 +110,11 @@ def route_text(wanted: declared.EffectiveRoute) -> str:
 
 
 def agreement(lab: LabView, wanted: declared.Agreement) -> Verdict:
-    """Every way: BGP tables of all routers, effective routes as the controller has them, flows of the real switches, as predicted."""
+    """Every way: sessions, BGP tables of all routers, effective routes as the controller has them, flows of the switches, as predicted."""
     if why := lab.unpredictable():
         return f"nothing to compare with: {why}"
     reasons: list[str] = []
-    for nic in pick(wanted.nics, lab.nics()):
+    for nic in pick(wanted.nics, lab.nics()) if lab.controlled() else ():
         observed, predicted = set(map(_whole, lab.effective(nic))), set(map(_whole, lab.predicted_effective(nic)))
         reasons += [f"{nic}: predicted and not observed: {row}" for row in sorted(predicted - observed)]
         reasons += [f"{nic}: observed and not predicted: {row}" for row in sorted(observed - predicted)]

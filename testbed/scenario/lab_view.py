@@ -100,7 +100,10 @@ class LabView(Protocol):
         """The effective routes of a NIC on paper, for the topology as it stands after all actions."""
 
     def unpredictable(self) -> str:
-        """Why there is no prediction for the lab as it stands (an NVA's own configuration, a fault without a model), or nothing."""
+        """Why there is no prediction for the lab as it stands (an NVA's own configuration), or nothing."""
+
+    def controlled(self) -> bool:
+        """Whether the controller runs, so that effective routes can be asked for."""
 
     def switch_differences(self) -> tuple[str, ...]:
         """How the flows and groups of the real switches differ from what the prediction says."""

@@ -64,6 +64,7 @@ class LiveLab:
         self._recompile = recompile
         self._stopped: dict[Fault, list[tuple[str, str]]] = {}
         self._faults: list[Fault] = []
+        self._frozen: tuple[ControlPlane, tuple[Fault, ...]] | None = None
         self._recorders: dict[str, Recorder] = {}
 
     @classmethod
@@ -94,7 +95,7 @@ class LiveLab:
         states = readiness.session_states(self.plan, self.client.paths)
         if all(state.up for state in states):
             return tuple(SessionRow(state.peering.kind, state.peering.nodes, up=True) for state in states)
-        why, status = observed.ends(self.client), self.client.status()
+        why, status = observed.ends(self.client) if self.controlled() else {}, self.client.status()
         return tuple(
             SessionRow(
                 state.peering.kind,
@@ -138,14 +139,17 @@ class LiveLab:
     def unpredictable(self) -> str:
         """Why there is no prediction for the lab as it stands, or nothing."""
         own = [name for name, nva in self.topology.nvas.items() if nva.frr_config is not None]
-        if own:
-            return f"the configuration of {', '.join(own)} is the user's own"
-        return "the controller does not run, so that nobody can say what it programmed" if self._broken.frozen else ""
+        return f"the configuration of {', '.join(own)} is the user's own" if own else ""
+
+    def controlled(self) -> bool:
+        """Whether the controller runs, so that effective routes can be asked for."""
+        return not self._broken.frozen
 
     def switch_differences(self) -> tuple[str, ...]:
-        """How the flows and groups of the real switches differ from what the prediction says."""
+        """How flows and groups of the real switches differ from what the prediction says; without a controller they stay as they are."""
         found = switch_state.dump(self.client.paths, self.plan.bridges)
-        return switch_differences(self.plan, expected_tables(self.plan, self.predicted, self._faults), found)
+        control, faults = self._frozen or (self.predicted, tuple(self._faults))
+        return switch_differences(self.plan, expected_tables(self.plan, control, faults), found)
 
     def table_differences(self) -> tuple[str, ...]:
         """How BGP sessions, and the tables of the routers, differ from what the prediction says."""
@@ -302,6 +306,8 @@ class LiveLab:
         elif fault.session is not None:
             self._session(fault, up=False)
         else:
+            if fault.controller:
+                self._frozen = self.predicted, tuple(self._faults)
             stopped = [("lab", "controller")] if fault.controller else self._daemons(fault)
             for node, daemon in stopped:
                 self.client.stop_daemon(node, daemon, signal.SIGKILL)
@@ -322,6 +328,7 @@ class LiveLab:
         for node, daemon in self._stopped.pop(fault, None) or ([("lab", "controller")] if fault.controller else self._daemons(fault)):
             self.client.start_daemon(node, daemon)
         self._faults = [each for each in self._faults if each != fault]
+        self._frozen = self._frozen if self._broken.frozen else None
 
     def _link(self, fault: Fault, *, up: bool) -> None:
         for which in links_of(self.plan, fault):
@@ -371,7 +378,7 @@ class LiveLab:
     def _tracer(self) -> Tracer:
         if self._broken == INTACT:
             return Tracer(self.plan, self.predicted)
-        return BrokenTracer(self.plan, self.predicted, converge(self.topology), self._broken)
+        return BrokenTracer(self.plan, self.predicted, self._frozen[0] if self._frozen else converge(self.topology), self._broken)
 
     @cached_property
     def _nics(self) -> dict[str, Nic]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from testbed.errors import TestbedError
+from testbed.errors import LabError, TestbedError
 from testbed.model.scenario import Action, Agreement, Expectation, Scenario, Step
 from testbed.scenario.expectations import check, describe
 from testbed.scenario.lab_view import LabView
@@ -105,8 +105,15 @@ def _expected(step: Step, number: int, lab: LabView) -> tuple[Expectation, ...]:
 
 def _check(expectation: Expectation, seconds: float, budget: str | None, lab: LabView) -> CheckResult:
     start = time.monotonic()
+
+    def look() -> str | None:
+        try:
+            return check(lab, expectation)
+        except LabError as error:  # somebody does not answer yet
+            return str(error)
+
     try:
-        reason = poll(lambda: check(lab, expectation), budget=seconds, interval=0.05)
+        reason = poll(look, budget=seconds, interval=0.05)
     except TestbedError as error:
         reason = str(error)
     if reason is not None and budget is not None:

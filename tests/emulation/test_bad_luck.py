@@ -52,7 +52,7 @@ def failed_run(folder: Path, lab: str, topology: str, actions: list[dict[str, An
     ("what", "words"),
     [
         ("key", r"charon: .*(AUTHENTICATION_FAILED|MAC mismatched)"),
-        ("proposals", r"charon: .*(NO_PROPOSAL_CHOSEN|proposals unacceptable)"),
+        pytest.param("proposals", r"charon: .*(NO_PROPOSAL_CHOSEN|proposals unacceptable)", marks=pytest.mark.full),
         ("password", r"nva1: \d+ TCP segments refused, their MD5 signature is missing or made with another password"),
     ],
 )

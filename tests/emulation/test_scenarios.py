@@ -17,6 +17,7 @@ SCENARIOS = Path(__file__).parents[2] / "scenarios"
 QUICK = {
     "active-active",
     "active-standby",
+    "circuit-faults",
     "dual-region",
     "eight-nvas",
     "expressroute-overlay",

@@ -79,6 +79,9 @@ class FakeLab:
     def effective(self, nic: str) -> tuple[Row, ...]:
         return self.routes[nic]
 
+    def controlled(self) -> bool:
+        return True
+
     def unpredictable(self) -> str:
         return self.unmodelled
 
@@ -417,3 +420,29 @@ def test_a_check_is_repeated_within_its_budget() -> None:
 def test_a_step_names_exactly_one_expectation(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="exactly one of"):
         Expectation.model_validate(wrong)
+
+
+def test_who_does_not_answer_yet_is_asked_again() -> None:
+    class Starting(FakeLab):
+        def sessions(self) -> tuple[SessionRow, ...]:
+            if not self.acted:
+                self.acted.append(None)  # type: ignore[arg-type]
+                raise LabError("the controller does not answer")
+            return (UP,)
+
+    step = {"stage": "a", "within": 1, "expect": [{"sessions": {"kind": "all"}}]}
+    (result,) = take(scenario(step), Starting(), lambda s, w: None)
+    assert result.ok
+    (dead,) = take(scenario(step | {"within": 0}), Starting(), lambda s, w: None)
+    assert dead.checks[-1].reason == "the controller does not answer"
+
+
+def test_without_a_controller_effective_routes_are_not_asked_for() -> None:
+    class Headless(FakeLab):
+        def controlled(self) -> bool:
+            return False
+
+        def effective(self, nic: str) -> tuple[Row, ...]:
+            raise AssertionError("nobody is there to say")
+
+    assert verdict(Headless(), {"agreement": {}}) is None

@@ -103,6 +103,9 @@ class FakeLab:
         self.log.append(f"end {wanted.verb}")
         return Measured(wanted.verb, "told", Verdict(), (Figure("lost", "packets", 3, Verdict()),), (Held("none lost", False, "3 lost"),))
 
+    def controlled(self) -> bool:
+        return True
+
     def unpredictable(self) -> str:
         return "not of interest here"
 
