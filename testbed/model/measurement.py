@@ -34,7 +34,7 @@ class Failover(_Between):
     protocol: Literal["udp", "tcp"] = Field(default="udp", description="What the flows' packets look like")
     settled: Seconds = Field(default=10.0, description="The age that every BGP session must have before the stimulus")
     lead: Seconds = Field(default=0.5, description="Streams run so long before the stimulus")
-    observe: Seconds = Field(default=4.0, description="And so long after it; longer than the outage lasts")
+    observe: Seconds = Field(default=4.0, description="And at least so long after it; they go on until all is calm")
     outage_below: Seconds | None = Field(default=None, description="The longest loss-derived outage of any flow")
     detected_below: Seconds | None = Field(default=None, description="From the stimulus until a BGP speaker noticed")
     programmed_below: Seconds | None = Field(default=None, description="From the Route Server seeing it until all switches are changed")

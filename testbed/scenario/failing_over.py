@@ -19,13 +19,17 @@ from testbed.measure.validity import Figure, Verdict
 from testbed.model.measurement import Failover
 from testbed.scenario import talkers
 from testbed.scenario.measured import Held, Measured, at_most
-from testbed.scenario.settling import Running, settle
+from testbed.scenario.settling import Running, calm_again, settle
+from testbed.scenario.standing import Standing
 from testbed.scenario.witnesses import FAILING, HEALING, Tail, bgpd_facts, journal_facts
 from testbed.vty import Vty
 from testbed.wait import poll
 
 BIN = 0.01
 """Seconds of a bin of the loss over time."""
+
+PATIENCE = 20.0
+"""Seconds beyond ``observe`` that a busy machine gets until the lab is calm again; the streams go on so long."""
 
 _TOLD = ("sent", "received", "lost", "duplicated", "reordered", "loss_derived", "longest_gap", "runs", "recovered")
 _ANSWERS = ("decided", "sent", "programmed")
@@ -63,15 +67,22 @@ class Observation:
     healing: bool
 
 
-def measure(lab: Lab, wanted: Failover, pairs: Sequence[tuple[str, str]], act: Callable[[], Iterable[str]], healing: bool) -> Measured:
-    """Wait until the lab is calm, start the streams, act, watch, and tell what came of it.
+def measure(
+    lab: Lab,
+    wanted: Failover,
+    pairs: Sequence[tuple[str, str]],
+    act: Callable[[], Iterable[str]],
+    healing: bool,
+    expected: Callable[[], Standing] = dict,
+) -> Measured:
+    """Wait until the lab is calm, start the streams, act, watch until it is calm again, and tell what came of it.
 
     ``act`` does the actions of the step and gives back what they are in words; ``healing``: they mend something, so sessions come up.
-    Raises LabError when a stream cannot run, and what ``act`` raises.
+    ``expected``: the sessions that should be up as things stand now. Raises LabError when a stream cannot run, and what ``act`` raises.
     """
     flows = talkers.flows(lab.plan, pairs, wanted.flows, wanted.protocol)
     ways = talkers.waypoints(lab.plan)
-    settled = settle(lab, wanted.settled)
+    settled = settle(lab, wanted.settled, expected)
     stamp_finely(lab)
     tails = _tails(lab)
     own = talkers.own_processes(lab.plan, lab.status())
@@ -82,6 +93,7 @@ def measure(lab: Lab, wanted: Failover, pairs: Sequence[tuple[str, str]], act: C
         done = tuple(act())
         stimulus = Stimulus("; ".join(done), begin, time.time())
         _pause(wanted.observe - (stimulus.end - begin))
+        calm_again(lab, expected, PATIENCE)
     facts = [Fact(begin, "scenario", "stimulus", stimulus.text), *_deaths(lab, begin), *caused(_told(tails, healing))]
     return report(Observation(wanted, streams.result, stimulus, tuple(facts), ways, settled, healing))
 

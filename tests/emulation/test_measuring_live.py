@@ -18,12 +18,11 @@ from testbed.azure.control_plane import converge
 from testbed.cli import execute
 from testbed.emulation import client
 from testbed.model.loader import load_topology
-from testbed.model.measurement import Failover, Measurement
+from testbed.model.measurement import Measurement
 from testbed.model.scenario import Action
 from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.templates import load_templates
-from testbed.scenario import failing_over
 from testbed.scenario.live import LiveLab
 from testbed.scenario.measured import Measured
 from testbed.scenario.measuring import measure
@@ -31,7 +30,6 @@ from testbed.scenario.planning import compile_again
 
 pytestmark = pytest.mark.root
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-PAIRS = (("vm11", "vm21"), ("vm21", "vm11"))
 
 
 def built(design: str, name: str) -> tuple[LiveLab, Topology]:
@@ -47,15 +45,15 @@ def standby(lab_name: str, down: Callable[[str], float]) -> Iterator[LiveLab]:
 
 
 def take(lab: LiveLab, healing: bool, *actions: dict[str, Any], **wanted: Any) -> Measured:
-    """Measure a failover between vm11 and vm21 while the actions happen."""
-    declared = Failover.model_validate({"from": "vm11", "to": "vm21", "settled": 2, "observe": 3, "rate": 500, **wanted})
+    """Measure a failover between vm11 and vm21 while the actions happen, as a scenario does."""
+    failover = {"from": "vm11", "to": "vm21", "settled": 2, "observe": 3, "rate": 500, **wanted}
 
     def act() -> Iterator[str]:
         for action in actions:
             lab.act(Action.model_validate(action))
             yield str(action)
 
-    return failing_over.measure(lab.client, declared, PAIRS, act, healing)
+    return lab.measure(Measurement.model_validate({"failover": failover}), act, healing)
 
 
 def order(told: Measured) -> list[str]:
