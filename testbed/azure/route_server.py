@@ -21,6 +21,7 @@ __all__ = [
     "State",
     "advertised",
     "candidates",
+    "ended",
     "initial",
     "injected",
     "instance_dead",
@@ -94,6 +95,25 @@ def step(state: State, events: Sequence[Event], now: float) -> tuple[State, Chan
         routes |= {(vnet, home): prefixes for home, prefixes in enumerate(changed) if prefixes}
     restarted = {session for draft in drafts.values() for session in draft.flushed}
     return State(after, state.vnet_of), _changes(state.hubs, after, list(drafts), routes, restarted, tuple(ignored))
+
+
+def ended(state: State, over: Iterable[Session], now: float) -> tuple[State, frozenset[Session]]:
+    """The state in which these sessions have ended and nothing else is worked out yet, and those for which `live` now answers otherwise.
+
+    What it costs does not depend on the number of routes: candidates are still those of before, and `live` is all it is good for.
+    """
+    by_hub: dict[str, set[Session]] = {}
+    for session in over:
+        if (vnet := state.vnet_of.get(session.server)) is not None and _is_up(state.hubs[vnet], session):
+            by_hub.setdefault(vnet, set()).add(session)
+    hubs = dict(state.hubs)
+    changed: set[Session] = set()
+    for vnet, gone in by_hub.items():
+        old = state.hubs[vnet]
+        sessions = {each: SessionState(False, now, established=True) if each in gone else known for each, known in old.sessions.items()}
+        hubs[vnet] = replace(old, sessions=sessions, ribs={each: rib for each, rib in old.ribs.items() if each not in gone})
+        changed |= _usable_ones(old) ^ _usable_ones(hubs[vnet])
+    return State(hubs, state.vnet_of), frozenset(changed)
 
 
 def replace_hubs(state: State, hubs: Iterable[Hub]) -> tuple[State, Changes]:
@@ -249,6 +269,10 @@ def _usable(hub: HubState, session: Session) -> bool:
     return _is_up(hub, Session(session.server, 1 - session.instance, session.peer))
 
 
+def _usable_ones(hub: HubState | None) -> set[Session]:
+    return {session for session in hub.sessions if _usable(hub, session)} if hub is not None else set()
+
+
 def _dead(hub: HubState, instance: int) -> bool:
     mine = {session: each for session, each in hub.sessions.items() if _is_route_server(hub, session) and session.instance == instance}
     if any(each.up and not _awaited(hub, session, each) for session, each in mine.items()):
@@ -341,8 +365,7 @@ def _changes(
         ended = [each for each in known if each in was and (each not in now or each in restarted)]
         up += [each for each in known if each in now and (each not in was or each in restarted)]
         down += ended
-        usable = ({each for each in known if hub is not None and _usable(hub, each)} for hub in (old, new))
-        liveness |= set.symmetric_difference(*usable)
+        liveness |= _usable_ones(old) ^ _usable_ones(new)
         if ended and old is not None:
             lost[name] = _lost_next_hops(old, new, ended)
     return Changes(routes, tuple(up), tuple(down), frozenset(liveness), {name: hops for name, hops in lost.items() if hops}, ignored)

@@ -53,7 +53,7 @@ def status(engine: Engine, now: float) -> dict[str, Any]:
         "started": engine.started,
         "changed": engine.changed,
         "resynced": engine.settled,
-        "pending": engine.waiting + sum(switch.pending for switch in engine.switches.values()),
+        "pending": engine.undecided + engine.waiting + sum(switch.pending for switch in engine.switches.values()),
         "errors": sum(switch.error_count for switch in engine.switches.values()) + engine.bmp_errors,
         "speakers": {f"{speaker.server}-{speaker.instance}": synced for speaker, synced in engine.synced.items()},
         "sessions": [_session(engine, session, state, now) for session, state in engine.sessions().items()],
@@ -79,6 +79,8 @@ def _reasons(engine: Engine) -> list[str]:
         for balancer in engine.plan.load_balancers
         if balancer.probe and balancer.name not in engine.healthy
     ]
+    if engine.undecided:
+        reasons.append(f"{engine.undecided} reports not decided about yet")
     if engine.waiting:
         reasons.append(f"{engine.waiting} prefixes decided and not programmed yet")
     for switch in engine.switches.values():

@@ -31,18 +31,19 @@ RESYNC_BUDGET = 3.0
 """Seconds after the start within which every speaker should have reported in full; then the rest goes without it."""
 
 BREATHER = 0.05
-"""Seconds at most for which the moving of prefixes waits until rewritten groups are in force: the traffic is saved by the groups."""
+"""Seconds at most for which all else waits until rewritten groups are in force: the traffic is saved by the groups."""
 
 CHUNK = 250
 """Prefixes programmed at a time: a session's end waits for no more than that."""
 
 
 class SwitchUp(Struct, frozen=True, tag=True):
-    """A switch has connected; ``send`` takes bytes for it."""
+    """A switch has connected; ``send`` takes bytes for it, ``hurry`` a few at once, when nothing is on its way."""
 
     dpid: int
     send: Send
     at: float
+    hurry: Send | None = None
 
 
 class SwitchDown(Struct, frozen=True, tag=True):
@@ -95,6 +96,9 @@ class Engine:
         self.switches = {bridge.dpid: Switch(bridge, journal) for bridge in plan.bridges}
         self.synced: dict[Speaker, bool] = dict.fromkeys(reporting_speakers(plan), False)
         self.bmp_errors = 0
+        self._undecided: list[Event] = []
+        self._explained: list[SessionDown] = []
+        self._saved: tuple[brain.State, frozenset[Session]] = (self.state, frozenset())
         self._dirty: dict[str, dict[Prefix, None]] = {}
         self._hold = 0.0
 
@@ -102,19 +106,25 @@ class Engine:
         """What stations and switches reported since the last time, all of it: one decision for the whole batch."""
         events: list[Event] = []
         for notice in notices:
-            if isinstance(notice, Reported | Connected | Disconnected | Explained):
+            if isinstance(notice, Explained):
+                self.journal.write("session-down-explained", **_named(notice.session), reason=notice.reason)
+                self._explained.append(SessionDown(notice.session, notice.reason))
+            elif isinstance(notice, Reported | Connected | Disconnected):
                 events.extend(self._station(notice))
             elif isinstance(notice, Health):
                 self._balance(notice, now)
             else:
                 self._switch(notice)
         if events:
-            self._decide(events, now)
+            self._save(events, now)
+            self._undecided += events
+        if (self._undecided or self._explained) and not self._holds(now):
+            self._decide(now)
         self._settle(now)
 
     def work(self, now: float) -> bool:
         """Program the next prefixes that wait; gives back whether more is waiting."""
-        if not self.settled or not self._dirty or self._holds(now):
+        if not self.settled or not self._dirty or self._undecided or self._holds(now):
             return False
         hub, waiting = next(iter(self._dirty.items()))
         chunk = list(waiting)[:CHUNK]
@@ -138,7 +148,12 @@ class Engine:
         """When `take` should be called at the latest, even with nothing to report."""
         if not self.settled:
             return self.started + RESYNC_BUDGET
-        return self._hold if self._dirty else None
+        return self._hold if self._dirty or self._undecided or self._explained else None
+
+    @property
+    def undecided(self) -> int:
+        """Reports that wait until rewritten groups are in force."""
+        return len(self._undecided)
 
     def _holds(self, now: float) -> bool:
         """Whether groups that were rewritten are still on their way to a switch."""
@@ -154,6 +169,8 @@ class Engine:
 
         Sessions that the plan has no more have ended.
         """
+        if self._undecided:
+            self._decide(now)
         self.plan, old = plan, self.programmer.tables
         self.state, _ = brain.replace_hubs(self.state, plan.hubs)
         gone = brain.sessions(self.state).keys() - set(sessions_of(plan))
@@ -168,14 +185,12 @@ class Engine:
         tables = self.programmer.tables
         self._send({bridge: old[bridge].towards(table) for bridge, table in tables.items() if bridge in old}, "reload", now)
 
-    def _station(self, notice: Notice) -> Iterable[Event]:
+    def _station(self, notice: Reported | Connected | Disconnected) -> Iterable[Event]:
         if isinstance(notice, Reported):
             self.synced[notice.speaker] = self.synced.get(notice.speaker, False) or notice.synced
             events = [report for report in notice.reports if not isinstance(report, EndOfRib)]
             self._note(events, notice.at)
             return events
-        if isinstance(notice, Explained):
-            return self._explained(notice)
         speaker = f"{notice.speaker.server}-{notice.speaker.instance}"
         if isinstance(notice, Connected):
             self.journal.write("bmp-up", notice.at, speaker=speaker)
@@ -200,12 +215,6 @@ class Engine:
             sessions = sorted({event.session for event in events if isinstance(event, Announced | Withdrawn)})
             self.journal.write("received", at, sessions=[_named(each) for each in sessions], announced=announced, withdrawn=withdrawn)
 
-    def _explained(self, notice: Explained) -> Iterable[Event]:
-        """A later word on why a session ended, unless it has come up again meanwhile."""
-        self.journal.write("session-down-explained", **_named(notice.session), reason=notice.reason)
-        known = brain.sessions(self.state).get(notice.session)
-        return () if known is None or known.up else (SessionDown(notice.session, notice.reason),)
-
     def _balance(self, notice: Health, now: float) -> None:
         """A load balancer uses the backends that are healthy; with none of them it drops."""
         if any(balancer.name == notice.balancer for balancer in self.plan.load_balancers):
@@ -217,7 +226,7 @@ class Engine:
         switch = self.switches[notice.dpid]
         table = self.programmer.tables[switch.bridge.id]
         if isinstance(notice, SwitchUp):
-            switch.connect(notice.send, self.epochs.take(), table, notice.at)
+            switch.connect(notice.send, self.epochs.take(), table, notice.at, notice.hurry)
             self._sweep(notice.at)
         elif isinstance(notice, SwitchDown):
             if switch.sends_by(notice.send):
@@ -229,15 +238,43 @@ class Engine:
         else:
             switch.sweep_groups(notice.groups, table, notice.at)
 
-    def _decide(self, events: Sequence[Event], now: float) -> None:
-        self.state, changes = brain.step(self.state, events, now)
+    def _save(self, events: Sequence[Event], now: float) -> None:
+        """What saves the traffic goes first: next hops of sessions that ended leave their groups, before any prefix is looked at."""
+        over = [event.session for event in events if isinstance(event, SessionDown)]
+        if not over or not self.settled:
+            return
+        before, saved = self._saved if self._undecided else (self.state, frozenset())
+        state, liveness = brain.ended(before, over, now)
         decided = time.monotonic()
-        if changes.liveness and self.settled:
-            self._send(self.programmer.urgent(self.state, changes.liveness), URGENT, now)
-            self._hold = now + BREATHER
+        self._saved = state, saved | liveness
+        if liveness:
+            self._rewrite(state, liveness, now)
+            self.journal.write("decided", decided, events=len(events), sessions=len(liveness), ms=round((decided - now) * 1000, 3))
+
+    def _decide(self, now: float) -> None:
+        """What all events since the last time come to."""
+        events, self._undecided = self._undecided, []
+        saved, self._saved = self._saved[1], (self.state, frozenset())
+        self.state, changes = brain.step(self.state, events, now)
+        self._explain(now)
+        decided = time.monotonic()
+        if changes.liveness != saved and self.settled:
+            self._rewrite(self.state, changes.liveness | saved, now)
         for hub, prefixes in changes.prefixes().items():
             self._dirty.setdefault(hub, {}).update(dict.fromkeys(prefixes))
-        self.journal.write("decided", decided, events=len(events), prefixes=self.waiting, ms=round((decided - now) * 1000, 3))
+        if events:
+            self.journal.write("decided", decided, events=len(events), prefixes=self.waiting, ms=round((decided - now) * 1000, 3))
+
+    def _explain(self, now: float) -> None:
+        """Later words on why sessions ended, but of those that have come up again meanwhile."""
+        known = brain.sessions(self.state)
+        later = [each for each in self._explained if each.session in known and not known[each.session].up]
+        self._explained.clear()
+        self.state, _ = brain.step(self.state, later, now)
+
+    def _rewrite(self, state: brain.State, sessions: frozenset[Session], now: float) -> None:
+        self._send(self.programmer.urgent(state, sessions), URGENT, now)
+        self._hold = now + BREATHER
 
     def _settle(self, now: float) -> None:
         """Program nothing until every speaker has said all it knows, or had time to: what is on the switches carries the traffic."""
@@ -255,8 +292,10 @@ class Engine:
                 switch.sweep(now)
 
     def _send(self, operations: Operations, what: str, now: float) -> None:
-        for switch in self.switches.values():
-            switch.apply(operations.get(switch.bridge.id, ()), what, now)
+        batches = [switch.prepared(operations.get(switch.bridge.id, ()), what, now) for switch in self.switches.values()]
+        with self.journal.together():
+            for send in batches:
+                send()
         if any(operations.values()):
             self.changed = now
 

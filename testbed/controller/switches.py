@@ -15,6 +15,8 @@ from testbed.plan.types import Bridge
 Send = Callable[[bytes], None]
 
 KEPT_ERRORS = 20
+HURRIED = 8192
+"""Bytes that surely fit into the buffer of a connection on which nothing is on its way."""
 
 
 class Epochs:
@@ -50,6 +52,7 @@ class Switch:
         self.error_count = 0
         self._journal = journal
         self._send: Send | None = None
+        self._hurry: Send | None = None
         self._epoch = 0
         self._xids = itertools.count(1)
         self._waiting: dict[int, tuple[str, float]] = {}
@@ -64,10 +67,10 @@ class Switch:
         """What those batches are."""
         return {what for what, _ in self._waiting.values()}
 
-    def connect(self, send: Send, epoch: int, table: Table, now: float) -> None:
-        """The switch is there: send it all it should hold."""
+    def connect(self, send: Send, epoch: int, table: Table, now: float, hurry: Send | None = None) -> None:
+        """The switch is there: send it all it should hold. ``hurry`` writes to the connection itself, past the queue behind ``send``."""
         self.connected, self.swept = True, False
-        self._send, self._epoch = send, epoch
+        self._send, self._hurry, self._epoch = send, hurry, epoch
         self._waiting.clear()
         self._journal.write("switch-up", now, bridge=self.bridge.id, vnet=self.bridge.vnet, epoch=epoch)
         self.apply(table.everything(), "everything", now)
@@ -75,7 +78,7 @@ class Switch:
     def disconnect(self, now: float) -> None:
         """The switch is gone; it keeps its flows."""
         if self.connected:
-            self.connected, self._send = False, None
+            self.connected, self._send, self._hurry = False, None, None
             self._waiting.clear()
             self._journal.write("switch-down", now, bridge=self.bridge.id, vnet=self.bridge.vnet)
 
@@ -85,10 +88,15 @@ class Switch:
 
     def apply(self, operations: Sequence[Operation], what: str, now: float) -> None:
         """Send operations, in their order, and a barrier; ``what`` names the batch in the journal."""
-        if operations and self._send:
-            xid = next(self._xids)
-            data = b"".join(self._encode(operation, xid) for operation in operations)
-            self._deliver(data, xid, what, now, **_counts(operations))
+        self.prepared(operations, what, now)()
+
+    def prepared(self, operations: Sequence[Operation], what: str, now: float) -> Callable[[], None]:
+        """The same, made ready to be sent by a call: what goes to many switches then leaves in one go."""
+        if not operations or not self._send:
+            return lambda: None
+        xid = next(self._xids)
+        data, counts = b"".join(self._encode(operation, xid) for operation in operations), _counts(operations)
+        return lambda: self._deliver(data, xid, what, now, **counts)
 
     def sweep(self, now: float) -> None:
         """Delete the flows of earlier epochs, and ask for the groups, of which `sweep_groups` deletes the stale."""
@@ -127,8 +135,9 @@ class Switch:
 
     def _deliver(self, data: bytes, xid: int, what: str, now: float, **facts: Any) -> None:
         assert self._send is not None
+        idle = not self._waiting and len(data) <= HURRIED
         self._waiting[xid] = (what, now)
-        self._send(data + openflow.barrier(xid))
+        (self._hurry if idle and self._hurry else self._send)(data + openflow.barrier(xid))
         self._journal.write("sent", bridge=self.bridge.id, batch=xid, what=what, bytes=len(data), **facts)
 
 

@@ -64,7 +64,7 @@ PROGRAMS = (
     Program("charon-systemd", "charon-systemd", "IPsec tunnels", needed=False),
     Program("swanctl", "strongswan-swanctl", "IPsec tunnels", needed=False),
     Program("dot", "graphviz", "`testbed graph`", needed=False),
-    Program("faketime", "faketime", "BGP timers at a multiple of their speed", needed=False),
+    Program("faketime", "faketime", "time-lapse: BGP timers at a multiple of their speed", needed=False),
 )
 
 _PROBES: tuple[tuple[str, tuple[str, ...], str, bool], ...] = (
@@ -146,6 +146,8 @@ def require(plan: Plan) -> None:
         wanted.add("nft")
     if any(tunnel.type == "ipsec" for tunnel in plan.tunnels):
         wanted |= {"charon-systemd", "swanctl"}
+    if plan.time_lapse != 1.0:
+        wanted.add("faketime")
     missing = [finding for program in PROGRAMS if program.name in wanted and not (finding := _program(program, "")).ok]
     if missing:
         remedies = dict.fromkeys(finding.remedy for finding in missing)

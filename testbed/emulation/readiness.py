@@ -61,7 +61,7 @@ def session_states(plan: Plan, paths: LabPaths) -> tuple[SessionState, ...]:
         name = peering.nodes[end]
         if name not in summaries:
             summaries[name] = _summary(paths, nodes[name])
-        states.append(_state(peering, summaries[name], peering.addresses[1 - end]))
+        states.append(_state(peering, summaries[name], peering.addresses[1 - end], plan.time_lapse))
     return tuple(states)
 
 
@@ -82,13 +82,13 @@ def _summary(paths: LabPaths, node: Node) -> dict[str, Any] | str:
     return family
 
 
-def _state(peering: BgpPeering, summary: dict[str, Any] | str, address: str) -> SessionState:
+def _state(peering: BgpPeering, summary: dict[str, Any] | str, address: str, time_lapse: float) -> SessionState:
     if isinstance(summary, str):
         return SessionState(peering, summary)
     peer = summary.get("peers", {}).get(address)
     if peer is None:
         return SessionState(peering, "not configured")
-    return SessionState(peering, peer["state"], peer.get("peerUptimeMsec", 0) / 1000, peer.get("pfxRcd", 0))
+    return SessionState(peering, peer["state"], peer.get("peerUptimeMsec", 0) / 1000 / time_lapse, peer.get("pfxRcd", 0))
 
 
 def sessions(plan: Plan, paths: LabPaths) -> Callable[[], str | None]:

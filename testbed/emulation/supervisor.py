@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from testbed.emulation import delay_lines
+from testbed.emulation import delay_lines, fast_clocks
 from testbed.emulation.daemons import LAB, Running, Startup, clean_up_after, find, launch
 from testbed.emulation.lab import Lab
 from testbed.emulation.processes import Identity, end, send_signal
@@ -77,6 +77,7 @@ class Supervisor:
         how = running.ended() or "gone"
         on_purpose = running.name in self.expected
         self.expected.discard(running.name)
+        fast_clocks.forget([running.pid])
         self.deaths.append(Death(running.node, running.daemon, how, time.time(), self.lab.last_words(running), on_purpose))
         self._buried.add(running.identity)
 

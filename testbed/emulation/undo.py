@@ -6,7 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from testbed.emulation import ledger, netns, processes
+from testbed.emulation import fast_clocks, ledger, netns, processes
 from testbed.emulation.paths import LabPaths
 from testbed.emulation.processes import Identity
 
@@ -26,7 +26,9 @@ class Machine:
         doomed = frozenset(process for process in known if process.pid not in spared) | processes.tagged(self._paths)
         while doomed:
             processes.end(doomed)
+            known |= doomed
             doomed = processes.tagged(self._paths)
+        fast_clocks.forget(process.pid for process in known if processes.identity(process.pid) is None)
 
     def remove_namespace(self, name: str) -> None:
         """Unmount and unlink its name."""

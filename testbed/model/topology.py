@@ -400,12 +400,18 @@ def _azure_timers(value: Any) -> Any:
 
 
 class Timers(Declared):
-    """Protocol timers; ``bgp: azure`` stands for 60/180 s (RS4)."""
+    """Protocol timers; ``bgp: azure`` stands for 60/180 s (RS4).
+
+    ``time_lapse`` makes the clocks of zebra and bgpd run so many times as fast, those of Route Server instances and of all others alike.
+    """
 
     bgp: Annotated[BgpTimers, BeforeValidator(_azure_timers), _OrWord("azure")] = Field(
         default=BgpTimers(), description="BGP timers of all sessions; `azure` stands for 60/180 s"
     )
     bfd: BfdTimers | None = Field(default=BfdTimers(), description="BFD timers between NVAs; `null` switches BFD off")
+    time_lapse: Annotated[float, Field(ge=1, le=20)] = Field(
+        default=1.0, description="How many times as fast BGP's clocks run, everywhere alike; BFD and packets stay as they are"
+    )
 
 
 class Limits(Declared):

@@ -15,6 +15,7 @@ from testbed.plan.inventory import Station, plug, public_sites, stations
 from testbed.plan.overlay import tunnels
 from testbed.plan.sessions import sessions
 from testbed.plan.templates import Templates
+from testbed.plan.time_lapse import quickened
 from testbed.plan.types import INTERNET, Bridge, Capabilities, LoadBalancerPlan, Nic, Node, PeeringEnd, PeeringLink, Plan, ProbePlan, Wire
 
 FORMAT = 1
@@ -51,13 +52,14 @@ def compile_plan(
         capabilities=able,
         bridges=tuple(bridges.values()),
         peerings=(*links, *_uplinks(name, bridges, nics)),
-        nodes=_nodes(name, placed, design, wires),
+        nodes=tuple(quickened(node, topology.timers.time_lapse) for node in _nodes(name, placed, design, wires)),
         wires=wires,
         tunnels=overlay,
         sessions=spoken.peerings,
         load_balancers=_load_balancers(topology),
         hubs=found,
         domains=all_domains,
+        time_lapse=topology.timers.time_lapse,
         restart=topology.supervision.restart,
         unsupported=unsupported,
     )

@@ -205,6 +205,7 @@ class Plan(Struct, frozen=True):
     load_balancers: tuple[LoadBalancerPlan, ...]
     hubs: tuple[Hub, ...]
     domains: tuple[Domain, ...]
+    time_lapse: float = 1.0  # how many times as fast the clocks of zebra and bgpd run
     restart: str = "never"  # or "always": daemons that died unasked are started again
     unsupported: tuple[str, ...] = ()  # what was asked for and this machine cannot emulate, in words
 

@@ -73,7 +73,7 @@ def _range(entry: Data) -> str:
 
 def _tiles(measured: Data) -> Markup:
     wanted = _TILES.get(measured["kind"])
-    shown = [each for each in measured["figures"] if wanted is None or each["name"] in wanted]
+    shown = [each for each in measured["figures"] if wanted is None or each["name"].partition(" (")[0] in wanted]
     tiles = [
         tag(
             "div",
@@ -90,6 +90,8 @@ def _tiles(measured: Data) -> Markup:
 
 
 def _failover(data: Data) -> Markup:
+    if data.get("time_lapse", 1.0) != 1.0:
+        return join((_lapsed(data), _ways(data), _facts(data)))
     return join((_timeline(data), _losses(data), _loops(data), _flows(data), _facts(data)))
 
 
@@ -118,6 +120,28 @@ def _timeline(data: Data) -> Markup:
             tag("p", note, class_="small soft") if note else None,
         )
     )
+
+
+_OF_ROUTERS = ("stimulus", "detected", "established", "withdrawn", "announced")
+
+
+def _lapsed(data: Data) -> Markup:
+    """The timeline of a time-lapse: what the routers' clocks decided, by these clocks."""
+    factor = data["time_lapse"]
+    kept = [
+        each | {"first": each["first"] * factor, "last": each["last"] * factor}
+        for each in data["milestones"]
+        if each["name"] in _OF_ROUTERS
+    ]
+    note = f"""Time-lapse: the clocks of BGP ran {factor:g} times as fast as the wall's; the seconds above are theirs.
+    Times of packets and of the testbed itself are not quoted. The facts below are in the wall's time."""
+    return join((_timeline({**data, "milestones": kept, "missing": ()}), tag("p", note, class_="doubt")))
+
+
+def _ways(data: Data) -> Markup:
+    """The way of each flow before and after, without a time."""
+    lines = [f"{_flow(each)}: {', '.join(each['before']) or 'none'} ⟶ {', '.join(each['after']) or 'nobody'}" for each in data["flows"]]
+    return tag("ul", [tag("li", line) for line in lines], class_="plain")
 
 
 def _first(milestone: Data) -> Markup:

@@ -18,14 +18,19 @@ from testbed.measure.timeline import Fact, Milestone, Timeline, timeline
 from testbed.measure.validity import Figure, Verdict
 from testbed.model.measurement import Failover
 from testbed.scenario import talkers
-from testbed.scenario.measured import Held, Measured, at_most
-from testbed.scenario.settling import Running, settle
-from testbed.scenario.witnesses import FAILING, HEALING, Tail, bgpd_facts, journal_facts
+from testbed.scenario.lapse import in_routers_time, labelled
+from testbed.scenario.measured import Held, Measured, at_least, at_most
+from testbed.scenario.settling import Running, calm_again, settle
+from testbed.scenario.standing import Standing
+from testbed.scenario.witnesses import FAILING, HEALING, Tail, bgpd_facts, journal_facts, mark_command, real_times
 from testbed.vty import Vty
 from testbed.wait import poll
 
 BIN = 0.01
 """Seconds of a bin of the loss over time."""
+
+PATIENCE = 20.0
+"""Seconds beyond ``observe`` that a busy machine gets until the lab is calm again; the streams go on so long."""
 
 _TOLD = ("sent", "received", "lost", "duplicated", "reordered", "loss_derived", "longest_gap", "runs", "recovered")
 _ANSWERS = ("decided", "sent", "programmed")
@@ -61,19 +66,27 @@ class Observation:
     waypoints: Mapping[Place, str]
     settled: str | None
     healing: bool
+    time_lapse: float = 1.0
 
 
-def measure(lab: Lab, wanted: Failover, pairs: Sequence[tuple[str, str]], act: Callable[[], Iterable[str]], healing: bool) -> Measured:
-    """Wait until the lab is calm, start the streams, act, watch, and tell what came of it.
+def measure(
+    lab: Lab,
+    wanted: Failover,
+    pairs: Sequence[tuple[str, str]],
+    act: Callable[[], Iterable[str]],
+    healing: bool,
+    expected: Callable[[], Standing] = dict,
+) -> Measured:
+    """Wait until the lab is calm, start the streams, act, watch until it is calm again, and tell what came of it.
 
     ``act`` does the actions of the step and gives back what they are in words; ``healing``: they mend something, so sessions come up.
-    Raises LabError when a stream cannot run, and what ``act`` raises.
+    ``expected``: the sessions that should be up as things stand now. Raises LabError when a stream cannot run, and what ``act`` raises.
     """
     flows = talkers.flows(lab.plan, pairs, wanted.flows, wanted.protocol)
     ways = talkers.waypoints(lab.plan)
-    settled = settle(lab, wanted.settled)
-    stamp_finely(lab)
+    settled = settle(lab, wanted.settled, expected)
     tails = _tails(lab)
+    stamp_finely(lab)
     own = talkers.own_processes(lab.plan, lab.status())
     places = [*talkers.ends(lab.plan, flows), *ways]
     with Streams(flows, places, rate=wanted.rate, grace=_GRACE, own=own) as streams:
@@ -82,8 +95,10 @@ def measure(lab: Lab, wanted: Failover, pairs: Sequence[tuple[str, str]], act: C
         done = tuple(act())
         stimulus = Stimulus("; ".join(done), begin, time.time())
         _pause(wanted.observe - (stimulus.end - begin))
-    facts = [Fact(begin, "scenario", "stimulus", stimulus.text), *_deaths(lab, begin), *caused(_told(tails, healing))]
-    return report(Observation(wanted, streams.result, stimulus, tuple(facts), ways, settled, healing))
+        calm_again(lab, expected, PATIENCE)
+    stamp_finely(lab)
+    facts = [Fact(begin, "scenario", "stimulus", stimulus.text), *_deaths(lab, begin), *caused(_told(tails, healing, lab.plan.time_lapse))]
+    return report(Observation(wanted, streams.result, stimulus, tuple(facts), ways, settled, healing, lab.plan.time_lapse))
 
 
 def _pause(seconds: float) -> None:
@@ -91,12 +106,15 @@ def _pause(seconds: float) -> None:
 
 
 def stamp_finely(lab: Running) -> None:
-    """Have the BGP daemons write microseconds into their logs; one that does not run cannot."""
+    """Have the BGP daemons write microseconds into their logs, and in a time-lapse the real time; one that does not run cannot."""
     for node in talkers.speakers(lab.plan):
         try:
             with Vty(lab.paths.node(node) / "bgpd.vty") as vty:
                 for command in ("configure terminal", "log timestamp precision 6", "end"):
                     vty.run(command)
+                if lab.plan.time_lapse != 1.0:
+                    vty.run(mark_command(time.time()))
+                    vty.run("enable")  # a daemon writes what it logged once it takes up something else
         except (OSError, TestbedError):
             continue
 
@@ -106,12 +124,14 @@ def _tails(lab: Running) -> dict[str, Tail]:
     return {"": Tail(lab.paths.logs / "journal.jsonl"), **logs}
 
 
-def _told(tails: Mapping[str, Tail], healing: bool) -> list[Fact]:
+def _told(tails: Mapping[str, Tail], healing: bool, time_lapse: float) -> list[Fact]:
     """What the controller and the BGP daemons wrote since."""
     facts = journal_facts(tails[""].lines(), healing)
     for node, tail in tails.items():
         if node:
-            facts += bgpd_facts(node, tail.lines(), healing)
+            lines = tail.lines()
+            found = bgpd_facts(node, lines, healing)
+            facts += found if time_lapse == 1.0 else real_times(found, lines, time_lapse)
     return facts
 
 
@@ -144,7 +164,8 @@ def report(seen: Observation) -> Measured:
     outages = {flow.number: result.outage(flow) for flow in result.flows}
     line = timeline([*seen.facts, *_arrivals(seen, outages)], names=HEALING if seen.healing else FAILING)
     verdict = result.verdict(settled=seen.settled) & _calm_before(outages.values(), seen.stimulus)
-    figures = (*_figures(outages.values(), verdict), *_phases(line, verdict))
+    figures: tuple[Figure, ...] = (*_figures(outages.values(), verdict), *_phases(line, verdict))
+    figures = in_routers_time(figures, seen.time_lapse)
     doubt = result.pacing.latest
     told = Measured("failover", _title(seen), verdict, figures)
     return Measured(
@@ -226,13 +247,18 @@ def _held(wanted: Failover, told: Measured, doubt: float, seen: Observation) -> 
     bounds = (
         ("outage", wanted.outage_below, "outage below", doubt),
         ("detected", wanted.detected_below, "detected within", 0.0),
+        ("withdrawn", wanted.withdrawn_below, "withdrawn within", 0.0),
         ("own overhead", wanted.programmed_below, "switches changed within", 0.0),
         ("lost", wanted.lost_at_most, "lost packets at most", 0.0),
         ("duplicated", wanted.duplicated_at_most, "duplicated packets at most", 0.0),
     )
     for name, bound, text, slack in bounds:
         if bound is not None:
-            yield at_most(f"{text} {bound:g}{' s' if name not in ('lost', 'duplicated') else ''}", told.figure(name), bound, slack)
+            figure = told.figure(labelled(name, seen.time_lapse))
+            yield at_most(f"{text} {bound:g}{' s' if name not in ('lost', 'duplicated') else ''}", figure, bound, slack)
+    for name, bound in (("detected", wanted.detected_above), ("withdrawn", wanted.withdrawn_above)):
+        if bound is not None:
+            yield at_least(f"{name} not before {bound:g} s", told.figure(labelled(name, seen.time_lapse)), bound)
     if wanted.recovers is not None:
         yield _recovery(wanted.recovers, seen.result)
     if wanted.through is not None:
@@ -274,6 +300,7 @@ def _data(seen: Observation, outages: Mapping[int, Outage], line: Timeline) -> d
     result = seen.result
     return {
         "stimulus": {"text": seen.stimulus.text, "wall": start, "took": seen.stimulus.end - start, "healing": seen.healing},
+        "time_lapse": seen.time_lapse,
         "rate": result.rate,
         "begin": float(min(sent[0] for sent in result.sent.values())) * 1e-9 - start,
         "end": float(max(sent[-1] for sent in result.sent.values())) * 1e-9 - start,
@@ -298,11 +325,6 @@ def _data(seen: Observation, outages: Mapping[int, Outage], line: Timeline) -> d
         "pacing": asdict(result.pacing),
         "cpu": cpu_data(result.cpu),
     }
-
-
-def _milestone(reached: Milestone, start: float) -> dict[str, Any]:
-    facts = [_fact(fact, start) for fact in reached.facts]
-    return {"name": reached.name, "first": reached.first - start, "last": reached.last - start, "facts": facts}
 
 
 def cpu_data(use: Any) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
 from testbed.scenario.last_words import words
 from testbed.scenario.measured import Measured
 from testbed.scenario.places import Places, links_of, places_of
+from testbed.scenario.standing import Standing, standing
 from testbed.scenario.switch_agreement import expected_tables, switch_differences
 from testbed.scenario.table_agreement import session_differences, table_differences
 from testbed.scenario.tunnels import rekey
@@ -256,7 +257,11 @@ class LiveLab:
         """Measure one thing; ``act`` does the step's actions and says what they are, ``healing`` whether they mend something."""
         from testbed.scenario.measuring import measure
 
-        return measure(self.client, wanted, self.vms(), self.predicted, act, healing)
+        return measure(self.client, wanted, self.vms(), self.predicted, act, healing, self.standing)
+
+    def standing(self) -> Standing:
+        """Which BGP sessions should be up, for the topology as it stands and the faults that last."""
+        return standing(self.predicted)
 
     def end_captures(self) -> tuple[Path, ...]:
         """Stop what `capture` actions began; the files written, below ``captures``."""

@@ -11,12 +11,21 @@ from testbed.plan.trace import Tracer
 from testbed.scenario import carrying, failing_over, looping, talkers
 from testbed.scenario.failing_over import Lab
 from testbed.scenario.measured import Measured
+from testbed.scenario.standing import Standing
 
 
 def measure(
-    lab: Lab, wanted: Measurement, vms: Sequence[str], control: ControlPlane, act: Callable[[], Iterable[str]], healing: bool
+    lab: Lab,
+    wanted: Measurement,
+    vms: Sequence[str],
+    control: ControlPlane,
+    act: Callable[[], Iterable[str]],
+    healing: bool,
+    expected: Callable[[], Standing] = dict,
 ) -> Measured:
     """Measure one thing. ``vms``: what ``all`` stands for; ``control``: the prediction; ``act``: the step's actions, for a failover.
+
+    ``expected``: the sessions that should be up as things stand when it is called.
 
     Raises InputError when no pair of nodes is left, LabError when the lab does not let itself be measured.
     """
@@ -25,7 +34,7 @@ def measure(
     if not pairs:
         raise InputError(f"{wanted.verb}: no two different nodes in from and to")
     if wanted.failover is not None:
-        return failing_over.measure(lab, wanted.failover, pairs, act, healing)
+        return failing_over.measure(lab, wanted.failover, pairs, act, healing, expected)
     tracer = Tracer(lab.plan, control)
     if wanted.loop is not None:
         return looping.measure(lab, wanted.loop, pairs, lambda source, target: _cycle(tracer, source, target))

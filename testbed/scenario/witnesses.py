@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,8 @@ MEANING = {
 _EVENTS = {"decided": "decided", "sent": "sent", "barrier": "programmed"}
 _BATCHES = ("next-hops", "routes")
 _LINE = re.compile(r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) BGP: .*%ADJCHANGE: neighbor (\S+?)(?:\((\S+?)\))? .*? (Up|Down)\b ?(.*)$")
+_STAMP = re.compile(r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) ")
+_COARSE = 1.0  # seconds; a daemon's stamps are whole seconds until it is told otherwise
 _LOCALTIME = Path("/etc/localtime")
 
 
@@ -73,6 +76,43 @@ def bgpd_facts(node: str, lines: Iterable[str], healing: bool) -> list[Fact]:
         detail = f"{name or address}: {state.lower()}" + (f", {reason.strip()}" if reason.strip() else "")
         facts.append(Fact(_seconds(stamp), node, what, detail))
     return facts
+
+
+_MARK = "time-lapse mark"
+_MARKED = re.compile(rf"^(\S+ \S+) BGP: .*{_MARK} (\d+\.\d+)$")
+
+
+def mark_command(now: float) -> str:
+    """The command by which a bgpd whose clock runs fast writes into its log what time it really is (seconds since 1970)."""
+    return f"logmsg informational {_MARK} {now:.6f}"
+
+
+def real_times(facts: Sequence[Fact], lines: Iterable[str], time_lapse: float) -> list[Fact]:
+    """Facts of a bgpd whose clock runs ``time_lapse`` times as fast, by the wall's clock; those that no mark is near to are left out.
+
+    A daemon that is started again begins with the wall's time, far behind its predecessor's: marks hold for one life.
+    """
+    lives: list[list[tuple[float, float]]] = [[]]
+    stamps: list[tuple[float, int]] = []
+    last = float("-inf")
+    for line in lines:
+        if (stamped := _STAMP.match(line)) is None:
+            continue
+        now = _seconds(stamped[1])
+        if now < last - _COARSE:
+            lives.append([])
+        last = now
+        stamps.append((now, len(lives) - 1))
+        if marked := _MARKED.match(line):
+            lives[-1].append((now, float(marked[2])))
+    life_of = dict(stamps)
+    found = []
+    for fact in facts:
+        marks = lives[life_of[fact.time]]
+        if marks:
+            shown, real = min(marks, key=lambda mark: abs(mark[0] - fact.time))
+            found.append(replace(fact, time=real + (fact.time - shown) / time_lapse))
+    return found
 
 
 def _seconds(stamp: str) -> float:

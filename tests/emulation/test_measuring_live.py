@@ -7,7 +7,9 @@ that every packet is accounted for.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,21 @@ from testbed.azure.control_plane import converge
 from testbed.cli import execute
 from testbed.emulation import client
 from testbed.model.loader import load_topology
-from testbed.model.measurement import Failover, Measurement
+from testbed.model.measurement import Measurement
 from testbed.model.scenario import Action
 from testbed.model.topology import Topology
 from testbed.plan.compile import compile_plan
 from testbed.plan.templates import load_templates
-from testbed.scenario import failing_over
 from testbed.scenario.live import LiveLab
 from testbed.scenario.measured import Measured
 from testbed.scenario.measuring import measure
 from testbed.scenario.planning import compile_again
+from testbed.scenario.witnesses import mark_command
+from testbed.vty import Vty, show
+from testbed.wait import poll
 
 pytestmark = pytest.mark.root
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-PAIRS = (("vm11", "vm21"), ("vm21", "vm11"))
 
 
 def built(design: str, name: str) -> tuple[LiveLab, Topology]:
@@ -47,15 +50,15 @@ def standby(lab_name: str, down: Callable[[str], float]) -> Iterator[LiveLab]:
 
 
 def take(lab: LiveLab, healing: bool, *actions: dict[str, Any], **wanted: Any) -> Measured:
-    """Measure a failover between vm11 and vm21 while the actions happen."""
-    declared = Failover.model_validate({"from": "vm11", "to": "vm21", "settled": 2, "observe": 3, "rate": 500, **wanted})
+    """Measure a failover between vm11 and vm21 while the actions happen, as a scenario does."""
+    failover = {"from": "vm11", "to": "vm21", "settled": 2, "observe": 3, "rate": 500, **wanted}
 
     def act() -> Iterator[str]:
         for action in actions:
             lab.act(Action.model_validate(action))
             yield str(action)
 
-    return failing_over.measure(lab.client, declared, PAIRS, act, healing)
+    return lab.measure(Measurement.model_validate({"failover": failover}), act, healing)
 
 
 def order(told: Measured) -> list[str]:
@@ -186,3 +189,53 @@ def test_a_run_leaves_a_record_its_samples_a_page_and_junit(tmp_path: Path, lab_
     assert "testcase" in (tmp_path / "out" / "junit.xml").read_text()
     assert execute(["report", str(folder), "-o", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text() == page
+
+
+@pytest.fixture
+def lapse(lab_name: str, down: Callable[[str], float]) -> Iterator[LiveLab]:
+    yield built("azure-timers", lab_name)[0]
+    down(lab_name)
+    left = [path.name for path in Path("/dev/shm").glob("*faketime*") if not Path("/proc", path.name.rpartition("_")[2]).exists()]
+    assert left == [], "what killed daemons leave in shared memory goes with the lab"
+
+
+def pace(lab: LiveLab, name: str) -> tuple[float, float]:
+    """How fast a bgpd's clock runs, at least and at most: its own stamps of two moments, each known to lie between two readings of ours."""
+    log = lab.client.paths.node(lab.plan.node(name)) / "bgpd.log"
+    readings: list[tuple[float, float, float]] = []
+    with Vty(log.with_name("bgpd.vty")) as vty:
+        for command in ("configure terminal", "log timestamp precision 6", "end"):
+            vty.run(command)
+        start = time.time()
+        for moment in (0.0, 2.0):
+            poll(lambda since=start + moment: None if time.time() >= since else "not yet", budget=10.0, interval=0.01)
+            before = time.time()
+            vty.run(mark_command(before))
+            after = time.time()
+            vty.run("enable")  # what was logged is written once the daemon takes up something else
+            line = next(line for line in reversed(log.read_text().splitlines()) if f"{before:.6f}" in line)
+            shown = datetime.strptime(line[:26], "%Y/%m/%d %H:%M:%S.%f").replace(tzinfo=UTC).timestamp()
+            readings.append((before, after, shown))
+    (before, after, first), (later, latest, second) = readings
+    return (second - first) / (latest - before), (second - first) / (later - after)
+
+
+def test_a_time_lapse_runs_both_ends_of_every_session_at_one_pace(lapse: LiveLab) -> None:
+    """Azure's 60/180 s, twenty times as fast: both ends agree on the timers, their clocks run alike, and both hold timers expire."""
+    assert {session["hold_time"] for session in lapse.client.controller("GET", "/status")["sessions"]} == {180.0}
+    for name in ("rs1-0", "nva1"):
+        least, most = pace(lapse, name)
+        assert least * 0.99 < 20 < most * 1.01, name
+        peers = show(lapse.client.paths.node(lapse.plan.node(name)) / "bgpd.vty", "show bgp neighbors json")
+        known = [peer for peer in peers.values() if "bgpState" in peer]
+        timers = {(peer["bgpTimerHoldTimeMsecs"], peer["bgpTimerKeepAliveIntervalMsecs"]) for peer in known}
+        assert timers == {(180_000, 60_000)}, name
+
+    silent = take(lapse, False, {"fail": {"node": "nva1", "power": True}}, rate=100, observe=6.0, through="nva1b", recovers=True)
+    assert [held.reason for held in silent.held] == ["", ""]
+    assert {figure.name for figure in silent.figures} == {"detected (time-lapse 20×)", "withdrawn (time-lapse 20×)"}, (
+        "nothing else is quoted"
+    )
+    ended = {fact["observer"]: 20 * fact["time"] for fact in silent.data["facts"] if fact["what"] == "detected"}
+    assert {"rs1-0", "rs1-1", "nva1", "nva2"} <= ended.keys(), "the hold timers of both ends"
+    assert all(seconds > 115 for seconds in ended.values()), f"the hold timer began with the last keepalive, 60 s before at most: {ended}"

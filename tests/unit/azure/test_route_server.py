@@ -547,6 +547,18 @@ def test_changes_are_the_difference_of_the_states(before: list[Event], events: l
                 assert any(candidate.session in changes.liveness for tier in ranked for candidate in tier)
 
 
+@given(EVENTS, st.sets(SESSIONS))
+def test_what_ends_is_known_before_any_route_is_looked_at(before: list[Event], over: set[Session]) -> None:
+    """The quick answer is that of the whole step: the same sessions answer otherwise, by the same next hops."""
+    old, _ = rs.step(after(*ALL_UP, hub=SMALL), before, 2.0)
+    quick, liveness = rs.ended(old, over, 3.0)
+    new, changes = rs.step(old, [SessionDown(session, "closed") for session in sorted(over)], 3.0)
+    assert liveness == changes.liveness
+    for home in (0, 1):
+        for ranked in rs.candidates(old, "hub1", home).values():
+            assert rs.live(quick, ranked) == rs.live(new, ranked)
+
+
 @given(EVENTS)
 def test_the_kept_candidates_are_those_worked_out_anew(events: list[Event]) -> None:
     state, _ = rs.step(after(*ALL_UP, hub=SMALL), events, 2.0)

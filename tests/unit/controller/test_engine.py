@@ -170,12 +170,57 @@ def test_rewritten_groups_are_acknowledged_before_prefixes_move(bench: Bench) ->
     assert sent.index("next-hops") < len(sent) - sent[::-1].index("next-hops") <= sent.index("routes", sent.index("next-hops"))
 
 
+def test_the_groups_of_a_second_session_are_rewritten_before_the_first_ones_prefixes_are_looked_at(bench: Bench) -> None:
+    """Both instances lose a dead NVA within moments; neither loss may wait for the other's thousand prefixes."""
+    bench.converged()
+    wire = bench.wire("spoke11")
+    for number, speaker in enumerate(bench.speakers()[:2]):
+        before = len(wire.barriers())
+        bench.report(speaker, SessionDown(Session("rs1", number, "nva1"), "closed"))
+        bench.work()
+        assert len(wire.barriers()) > before or number, "the NICs of spoke11 are homed on the first instance"
+    assert [(line["sessions"]) for line in bench.journal("decided") if "sessions" in line] == [1, 1]
+    assert bench.status()["reason"].startswith("2 reports not decided about yet")
+    bench.acknowledge()
+    assert not [each for each in bench.status()["sessions"] if each["server"] == "rs1" and each["peer"] == "nva1" and each["up"]]
+
+
+def test_a_session_that_ends_and_comes_back_before_anything_was_decided_is_used_again(bench: Bench) -> None:
+    bench.converged()
+    session, speaker = Session("rs1", 0, "nva1"), bench.speakers()[0]
+    tables = {bridge: dict(table.groups) for bridge, table in bench.engine.programmer.tables.items()}
+    bench.report(speaker, SessionDown(session, "closed"))
+    assert {bridge: table.groups for bridge, table in bench.engine.programmer.tables.items()} != tables
+    bench.report(speaker, SessionUp(session, 3.0), Announced(session, BgpPath(PREFIX, (65001,), "10.1.0.4")))
+    bench.acknowledge()
+    bench.work()
+    assert {bridge: table.groups for bridge, table in bench.engine.programmer.tables.items()} == tables
+
+
+def test_what_hurries_is_written_past_the_queue_when_nothing_is_on_its_way(bench: Bench) -> None:
+    queued, direct = Wire(), Wire()
+    dpid, speaker = next(iter(bench.engine.switches)), bench.speakers()[0]
+    bench.settle()
+    bench.take(SwitchUp(dpid, queued.send, bench.now, direct.send))
+    assert queued.barriers()
+    assert not direct.messages
+    first_report(bench, synced=True)
+    bench.work()
+    assert not direct.messages, "what was sent before has not been acknowledged"
+    for xid in queued.barriers():
+        bench.take(Acknowledged(dpid, xid, bench.now))
+    bench.report(speaker, SessionDown(Session("rs1", 0, "nva1"), "closed"))
+    bench.work()
+    assert direct.barriers() or not bench.engine.switches[dpid].pending
+
+
 def test_a_switch_that_does_not_acknowledge_delays_prefixes_for_a_moment_only(bench: Bench) -> None:
     bench.converged()
     bench.report(bench.speakers()[0], SessionDown(Session("rs1", 0, "nva1"), "closed"))
     deadline = bench.engine.deadline()
     assert deadline is not None
     bench.now = deadline + BREATHER
+    bench.take()
     bench.work()
     assert bench.wire("spoke11").sent("10.40.0.0")
 
@@ -239,6 +284,7 @@ def test_the_true_reason_of_an_end_may_come_later_but_not_after_the_next_beginni
     session, speaker = Session("rs1", 0, "nva1"), bench.speakers()[0]
     bench.report(speaker, SessionDown(session, "local"))
     bench.take(Explained(session, "hold-timer"))
+    bench.acknowledge()
     assert bench.engine.sessions()[session].reason == "hold-timer"
     bench.report(speaker, SessionUp(session, 3.0))
     bench.take(Explained(session, "hold-timer"))
