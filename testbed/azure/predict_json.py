@@ -97,15 +97,14 @@ def advertised_of(plane: ControlPlane, route_server: str, peer: str) -> dict[str
 
 def gateway_learned(plane: ControlPlane, name: str) -> dict[str, Any]:
     """What a gateway knows, as ``az network vnet-gateway list-learned-routes -o json`` prints it: its own networks, and what it
-    learned from on-premises (EBgp) and from the Route Server (IBgp).
+    learned from on-premises (EBgp) and from the Route Server (IBgp, as its ASN is the gateway's own).
     """
     rows: list[dict[str, Any]] = []
     for address, instance in _instances(plane, name):
         for prefix, routes in plane.rib(instance).items():
             for route in routes:
                 if not route.dropped:
-                    peer = plane.speaker_of(route.peer)
-                    origin = "Network" if not route.peer else "IBgp" if peer is not None else "EBgp"
+                    origin = "Network" if not route.peer else "IBgp" if _asn(plane, route.peer) == _asn(plane, instance) else "EBgp"
                     rows.append(_row(prefix, route.path, address, route.peer or address, origin))
     return {"value": rows}
 
@@ -142,6 +141,10 @@ def _row(prefix: Prefix, path: Path, local: Address, peer: str, origin: str) -> 
 def _sessions(plane: ControlPlane, server: str, peer: str) -> list[tuple[Session, Address]]:
     """The sessions of a Route Server's instances with a peer, and the instances' addresses."""
     return [(each, plane.address(each)) for each in plane.sessions if each.server == server and each.peer == peer]
+
+
+def _asn(plane: ControlPlane, router: str) -> int:
+    return plane.layout.network.routers[router].asn
 
 
 def _instances(plane: ControlPlane, server: str) -> list[tuple[Address, str]]:

@@ -212,7 +212,10 @@ class _Maker:
     def _towards_server(self, nva: Design, server: str) -> None:
         """Settings for one Route Server, now and then."""
         what = self.choose.below(16)
+        prefix = self.choose.of(self._prefixes())
         settings: dict[int, Design] = {
+            10: {"advertise": [prefix]},
+            11: {"prepend": {prefix: 2}},
             12: {"instances": [self.choose.below(2)]},
             13: {"communities": ["no-advertise"]},
             14: {"prepend": 1},

@@ -16,6 +16,10 @@ import pytest
 from testbed.azure.control_plane import ControlPlane, converge
 from testbed.azure.predict_json import advertised_of, effective_of, gateway_learned, learned_of, router_learned
 from testbed.model.loader import load_topology
+from testbed.plan.compile import compile_plan
+from testbed.plan.templates import load_templates
+from testbed.plan.trace import Tracer
+from testbed.plan.walk import Walk
 
 CASES = Path(__file__).parents[2] / "azure-cases"
 KINDS = ("effective", "learned", "advertised", "gateways", "sites", "msee")
@@ -85,6 +89,21 @@ def test_absent(file: Path, kind: str, name: str) -> None:
     else:
         found = [row for ban in banned for row in compare.rows_of(actual) if row["network"] == ban["network"]]
     assert found == []
+
+
+@pytest.mark.parametrize("case", sorted(path.parents[1].name for path in CASES.glob("*/expected/packets.json")))
+def test_packets_take_the_captured_ways(case: str) -> None:
+    file = CASES / case / "expected/packets.json"
+    plane = plane_of(CASES / case)
+    tracer = Tracer(compile_plan(plane.topology, templates=load_templates()), plane)
+    for wanted in json.loads(file.read_text()):
+        walks, hops = tracer.traces(wanted["from"], wanted["to"]), wanted.get("hops", [])
+        assert {walk.verdict for walk in walks} == {wanted["result"]}
+        assert all(nvas_of(walk, plane)[: len(hops)] == hops for walk in walks)
+
+
+def nvas_of(walk: Walk, plane: ControlPlane) -> list[str]:
+    return [node for node in walk.nodes[1:-1] if node in plane.topology.nvas]
 
 
 @pytest.mark.parametrize("case", sorted(path.parent.name for path in CASES.glob("*/topology.yaml")))

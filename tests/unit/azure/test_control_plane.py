@@ -261,6 +261,20 @@ class TestExpressRoute:
             plane = changed(ONPREM, preference(mode), nva_has_onprem(length), put("route_servers.rs1.allow_branch_to_branch", both))
             assert programmed(plane, "vm11")["10.100.0.0/16"] == expected, both
 
+    @pytest.mark.parametrize(
+        ("mode", "length", "passed_on"), [("ExpressRoute", 1, True), ("VpnGateway", 3, False), ("ASPath", 1, False), ("ASPath", 3, True)]
+    )
+    def test_preference_decides_what_other_nvas_hear(self, mode: str, length: int, passed_on: bool) -> None:
+        """RS10, RS13: only the preferred path is passed on, and what an NVA said goes to no other NVA."""
+
+        def second(data: dict[str, Any]) -> None:
+            data["nvas"]["nva9"] = {"subnet": "hub1/nva", "ip": "10.1.0.9", "asn": 65009}
+            data["route_servers"]["rs1"]["peers"].append("nva9")
+
+        plane = changed(ONPREM, preference(mode), nva_has_onprem(length), second, put("route_servers.rs1.allow_branch_to_branch", True))
+        heard = {prefix: path.as_path for prefix, path in sent(plane, "rs1", "nva9").items() if prefix == "10.100.0.0/16"}
+        assert heard == ({"10.100.0.0/16": (65515, 12076, 65100)} if passed_on else {})
+
     def test_overlay_over_the_circuit(self) -> None:
         """GW6: only the tunnel's end is on the circuit, on-premises comes from the NVA."""
 

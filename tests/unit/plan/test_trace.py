@@ -121,6 +121,38 @@ def test_flags_that_drop(change: tuple[str, str], reason: str) -> None:
     assert walk.reason.startswith(reason)
 
 
+def udr(next_hop: str, prefix: str = "10.99.0.0/16") -> str:
+    """A user-defined route of spoke11, as the tail of a topology."""
+    route = f"{{prefix: {prefix}, next_hop_type: VirtualAppliance, next_hop_ip: {next_hop}}}"
+    return f"route_tables:\n  t: {{subnets: [spoke11/workload], routes: {{r: {route}}}}}\n"
+
+
+def test_rs2_a_route_server_carries_nothing() -> None:
+    walk = tracer(made(tail=designs.OVERLAY + udr("10.1.1.4"))).trace("vm11", "10.99.0.1")
+    assert (walk.verdict, walk.at, walk.nodes) == ("dropped", "rs1-0", ("vm11",))
+
+
+@pytest.mark.parametrize(("forwarding", "reason"), [("", "E8"), (", enable_ip_forwarding: true", "vmh1 does not forward")])
+def test_e8_a_nic_without_ip_forwarding_gets_only_what_is_its_own(forwarding: str, reason: str) -> None:
+    topology = made(
+        ("vmh1: {subnet: hub1/workload}", f"vmh1: {{subnet: hub1/workload{forwarding}}}"), tail=designs.OVERLAY + udr("10.1.3.4")
+    )
+    walk = tracer(topology).trace("vm11", "10.99.0.1")
+    assert (walk.verdict, walk.at) == ("dropped", "vmh1")
+    assert walk.reason.startswith(reason)
+
+
+def test_e9_the_fabric_translates_for_the_nics_own_address_only() -> None:
+    internet = "route_tables:\n  n: {subnets: [hub1/nva], routes: {r: {prefix: 0.0.0.0/0, next_hop_type: Internet}}}\n"
+    table = internet + udr("10.1.0.4", "0.0.0.0/0").removeprefix("route_tables:\n")
+    public = ("nva1: {subnet: hub1/nva,", "nva1: {subnet: hub1/nva, public_ip: 203.0.113.1,")
+    found = tracer(made(public, tail=designs.OVERLAY + table))
+    assert found.trace("nva1", "8.8.8.8").at == "internet"
+    walk = found.trace("vm11", "8.8.8.8")
+    assert (walk.verdict, walk.at, walk.nodes) == ("dropped", "nva1", ("vm11", "nva1"))
+    assert walk.reason.startswith("E9: nva1 has no public address for 10.11.0.4")
+
+
 def test_a_tunnel_whose_end_lies_inside_itself() -> None:
     found = tracer(designs.overlay())
     kernel = dict(found.control.fib("nva1"))
