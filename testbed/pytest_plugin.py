@@ -44,7 +44,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     from testbed.scenario.building import build
 
     file = _topology_file(request)
-    live, warnings = build(file, lambda stage, seconds: None, _lab_name(file))
+    evidence = Path(request.config.getoption("--lab-artefacts")) / f"{_word(request.node.nodeid)}-{file.stem}"
+    live, warnings = build(file, lambda stage, seconds: None, _lab_name(file), evidence=evidence)
     made = request.config.stash[_KEY][live.plan.lab] = Lab(live, warnings)
     try:
         yield made
@@ -72,13 +73,18 @@ def _lab_name(file: Path) -> str:
     return f"{re.sub('[^a-z0-9-]', '-', file.stem.lower())[:28]}-{os.getpid()}"
 
 
+def _word(text: str) -> str:
+    """A text as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9_.\-]+", "-", text).strip("-")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """When a test with a lab failed, what the lab looked like is kept."""
     report = yield
     made = getattr(item, "funcargs", {}).get("lab")
     if report.when == "call" and report.failed and isinstance(made, Lab):
-        folder = Path(item.config.getoption("--lab-artefacts")) / re.sub(r"[^A-Za-z0-9_.\-]+", "-", item.nodeid).strip("-")
+        folder = Path(item.config.getoption("--lab-artefacts")) / _word(item.nodeid)
         report.sections.append(("lab", f"configurations, BGP tables, flows and logs: {made.keep(folder)}"))
     return report
 

@@ -190,8 +190,11 @@ def _conclude(made: dict[str, Any], file: Path) -> None:
     converged = max((seconds for stage, seconds in made["stages"].items() if stage != "down"), default=0.0)
     colour = "green" if made["verdict"] == "passed" else "red"
     for death in made.get("deaths", ()):
-        click.echo(f"{click.style('died unasked:', fg='red')} {death['node']}: {death['daemon']} ({death['how']})", err=True)
+        words = "".join(f", last words: {line}" for line in death["last_words"].splitlines()[-1:])
+        click.echo(f"{click.style('died unasked:', fg='red')} {death['node']}: {death['daemon']} ({death['how']}){words}", err=True)
     click.echo(
         f"{click.style(made['verdict'], fg=colour, bold=True)}: {held} of {len(checks)} expectations held; "
         f"up in {converged:.2f} s, down in {made['stages'].get('down', 0):.2f} s, {made['seconds']:.1f} s in all; {file}"
     )
+    if (bundle := file.parent / BUNDLE).is_dir():
+        click.echo(f"configurations, BGP tables, flows and logs of the lab: {bundle}")

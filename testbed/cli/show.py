@@ -93,6 +93,9 @@ def bgp(lab: str | None, as_json: bool) -> None:
         print_json([asdict(row) for row in rows])
         return
     click.echo(table(("kind", "between", "", "state"), [(row.kind, *row.nodes, row.reason) for row in rows]))
+    for row in rows:
+        if row.words:
+            click.echo(f"{' - '.join(row.nodes)}: {row.words}")
 
 
 @show.command()

@@ -95,7 +95,7 @@ class LiveLab:
         """All BGP sessions that the plan has, as they are now."""
         states = readiness.session_states(self.plan, self.client.paths)
         if all(state.up for state in states):
-            return tuple(SessionRow(state.peering.kind, state.peering.nodes, up=True) for state in states)
+            return tuple(SessionRow(state.peering.kind, state.peering.nodes, True, state.state) for state in states)
         why, status = observed.ends(self.client) if self.controlled() else {}, self.client.status()
         return tuple(
             SessionRow(

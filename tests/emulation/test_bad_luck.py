@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 
 from testbed.emulation import client
+from testbed.errors import TestbedError
+from testbed.wait import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -45,6 +49,7 @@ def failed_run(folder: Path, lab: str, topology: str, actions: list[dict[str, An
     assert [[check["ok"] for check in each["checks"]] for each in record["steps"]] == [[True, True], [True, False]], done.stdout
     left = {each.name for each in (folder / "results").glob("*/bundle/*")}
     assert {"nva1.bgpd.conf", "nva1.bgp.json", "nva1.bgpd.log", "controller-flows.json", "labd-status.json", "log"} <= left
+    assert "configurations, BGP tables, flows and logs of the lab: " in done.stdout
     return done.stdout
 
 
@@ -68,6 +73,36 @@ def test_a_daemon_that_is_killed(tmp_path: Path, lab_name: str) -> None:
     fault = {"fail": {"node": "nva1", "daemon": "bgpd"}}
     printed = failed_run(tmp_path, lab_name, topology, [fault], {"session": {"between": ["rs1", "nva1"]}})
     assert "rs1-0 (route_server): closed; nva1: bgpd is dead (signal 9)" in printed
+
+
+def test_a_daemon_that_somebody_else_kills(tmp_path: Path, lab_name: str) -> None:
+    (tmp_path / "pair.yaml").write_text(TUNNEL)
+    ends = {"between": ["nva1", "nva2"]}
+    steps = [
+        {"stage": "until it dies", "within": 60, "expect": [{"session": ends | {"up": False}}]},
+        {"stage": "then", "within": 1, "expect": [{"session": ends}]},
+    ]
+    file = tmp_path / "luck.yaml"
+    file.write_text(json.dumps({"name": "luck", "topology": "pair.yaml", "steps": steps}))
+    argv = (sys.executable, "-m", "testbed.cli", "run", str(file), "--name", lab_name, "--results", str(tmp_path / "results"))
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        wait_until(lambda: None if _state(lab_name) == "up" else "not up yet", what="the lab", budget=60.0)
+        (node,) = (each for each in client.LabClient(lab_name).status()["nodes"] if each["name"] == "nva1")
+        (pid,) = (each["pid"] for each in node["daemons"] if each["name"] == "bgpd")
+        os.kill(pid, signal.SIGKILL)
+        printed, told = running.communicate(timeout=120)
+    assert running.returncode == 1, printed + told
+    assert "expected up, observed nva1 ↔ nva2 (overlay)" in printed
+    assert "nva1: bgpd is dead (signal 9)" in printed
+    assert "died unasked: nva1: bgpd (signal 9)" in told
+    assert client.labs() == ()
+
+
+def _state(lab: str) -> str:
+    try:
+        return str(client.LabClient(lab).status()["state"])
+    except (TestbedError, OSError) as error:
+        return str(error)
 
 
 def test_a_circuit_that_flaps(tmp_path: Path, lab_name: str) -> None:

@@ -81,6 +81,18 @@ def test_a_lab_is_kept_if_wanted(tmp_path: Path) -> None:
     assert f"lab {left} stays up; `testbed down {left}` removes it" in done.stdout
 
 
+def test_a_lab_that_does_not_come_up_leaves_its_state(tmp_path: Path) -> None:
+    text = 'import pytest\npytestmark = pytest.mark.topology("own.yaml")\ndef test_it(lab):\n    pass\n'
+    design = (ROOT / "topologies" / "supernet.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(design.replace("nva1: {subnet", "nva1: {frr_config: own.conf, subnet"))
+    (tmp_path / "own.conf").write_text("router bgp 65001\n no such words\n")
+    done = run(tmp_path, text, "supernet", "--lab-artefacts", str(tmp_path / "kept"))
+    assert "1 error" in done.stdout, done.stdout
+    assert "no such words" in done.stdout
+    assert {"nva1.frr.conf", "rs1-0.bgp.json", "labd-status.json"} <= {path.name for path in (tmp_path / "kept").glob("test_it.py-own/*")}
+    assert client.labs() == ()
+
+
 def test_the_prompt_opens_on_the_live_lab_of_a_failed_test(tmp_path: Path) -> None:
     text = (
         'import pytest\n\npytestmark = pytest.mark.topology("supernet.yaml")\n\n\n'

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from testbed.azure.control_plane import ControlPlane, converge
-from testbed.azure.impairment import INTACT
+from testbed.azure.impairment import INTACT, Broken
 from testbed.model.loader import load_topology
 from testbed.model.scenario import Fault
 from testbed.model.topology import Topology
@@ -89,3 +91,14 @@ def test_an_msee_without_power_takes_its_links_with_it() -> None:
 def test_what_hub_a_link_between_regions_connects() -> None:
     _, plan = design("dual-region")
     assert broken_by(plan, (Fault(link=("hub1", "hub2")),)).peerings == {frozenset(("hub1", "hub2"))}
+
+
+def test_ends_that_do_not_agree() -> None:
+    _, plan = design("internet-overlay")
+    for what in ("key", "proposals"):
+        assert broken_by(plan, (Fault(tunnel="nva1-nva2", mismatch=what),)) == Broken(devices=frozenset(("nva1-nva2",)))
+    password = predicted("internet-overlay", Fault(tunnel="nva1-onprem", mismatch="password"))
+    assert best(password, "nva1", "10.100.0.0/16") == set()
+    assert best(password, "nva1", "10.21.0.0/16") == {(65002, 65515)}
+    with pytest.raises(ValueError, match="mismatch is about a tunnel"):
+        Fault(node="nva1", mismatch="key")
