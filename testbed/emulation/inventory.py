@@ -56,7 +56,7 @@ def inventory(folder: Path | None = None) -> Inventory:
         processes=frozenset(text for _, directory, text in tagged if Path(directory).parent == folder),
         files=frozenset(str(path) for path in folder.rglob("*")) if folder.is_dir() else frozenset(),
         switches=frozenset(f"{path} {path.stat().st_size}" for root in _SYSTEM_SWITCH for path in Path(root).rglob("*") if path.is_file()),
-        filters=_output("nft", "list", "tables"),
+        filters=_output("nft", "--stateless", "list", "ruleset"),
         rules=_output("ip", "rule") | _output("ip", "-4", "route", "show", "table", "all"),
         listening=_listening(),
         sysctls=_sysctls(),

@@ -77,17 +77,20 @@ class Tracer:
                 break
         return tuple(found)
 
-    def carries(self, tunnel: TunnelPlan) -> bool:
-        """Whether a tunnel's own packets get to its far end in both directions.
+    def carries(self, tunnel: TunnelPlan) -> frozenset[bool]:
+        """Whether a tunnel's own packets get to its far end in both directions; both answers where that depends on the equal path taken.
 
         True for what is carried by more than the design: a gateway's connection over the Internet, a site without an address.
         """
         declared = self._tunnels.get(tunnel.name)
         ends = [each for each in outer_addresses(self.control.topology, declared) if each] if declared is not None else []
-        return len(ends) < 2 or all(
-            any(walk.verdict == DELIVERED for walk in self._node(node, Packet((Header(bound, far, tunnel.name),), TTL, (node,)), True))
+        if len(ends) < 2:
+            return frozenset((True,))
+        answers = [
+            {walk.verdict == DELIVERED for walk in self._node(node, Packet((Header(bound, far, tunnel.name),), TTL, (node,)), True)}
             for node, bound, far in zip(tunnel.nodes, tunnel.bound, reversed(ends), strict=True)
-        )
+        ]
+        return frozenset((False,)) if {False} in answers else frozenset[bool]().union(*answers)
 
     def sends(self, label: str, destination: Address, source: Address = "") -> tuple[Sent, ...]:
         """What the fabric does with a packet that a NIC sends, from its own address unless ``source`` says otherwise.

@@ -7,6 +7,7 @@ from functools import reduce
 from itertools import combinations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from testbed.azure.control_plane import ControlPlane, converge
 from testbed.azure.impairment import INTACT, Broken
@@ -34,13 +35,17 @@ class Fate(Struct, frozen=True):
 
 
 class Outlook(Struct, frozen=True):
-    """The prediction while some elements are broken: the control plane it settles into, and every pair's fate."""
+    """The prediction while some elements are broken: the control plane it settles into, and every pair's fate.
+
+    ``otherwise``: what it may settle into instead, when it depends on the equal path that a tunnel's packets happen to take.
+    """
 
     elements: tuple[Element, ...]
     broken: Broken
     control: ControlPlane
     fates: Mapping[Pair, Fate]
     before: Mapping[Pair, Fate]
+    otherwise: Outlook | None = None
 
     @property
     def name(self) -> str:
@@ -81,10 +86,21 @@ class Forecast:
         while True:
             control = converge(self.topology, broken=sum_of)
             tracer = BrokenTracer(self.plan, control, self._control, sum_of)
-            dead = [each.name for each in self.plan.tunnels if each.name not in sum_of.devices and not tracer.carries(each)]
-            if not dead:
-                return Outlook(tuple(broken), sum_of, control, dict(self._fates(tracer)), self.intact.fates)
-            sum_of |= Broken(devices=frozenset(dead))
+            carried = {each.name: tracer.carries(each) for each in self.plan.tunnels if each.name not in sum_of.devices}
+            if not (dead := _those(carried, False)):
+                found = Outlook(tuple(broken), sum_of, control, dict(self._fates(tracer)), self.intact.fates)
+                return self._either(found, _those(carried, True, False))
+            sum_of |= Broken(devices=dead)
+
+    def _either(self, found: Outlook, doubtful: frozenset[str]) -> Outlook:
+        """The outlook with what else may be, if the flow of a tunnel's packets takes an equal path that leads nowhere."""
+        if not doubtful:
+            return found
+        sum_of = found.broken | Broken(devices=doubtful)
+        control = converge(self.topology, broken=sum_of)
+        fates = dict(self._fates(BrokenTracer(self.plan, control, self._control, sum_of)))
+        both = {pair: _either_way(fate, fates[pair]) for pair, fate in found.fates.items()}
+        return replace(found, fates=both, otherwise=Outlook(found.elements, sum_of, control, both, found.before))
 
     def _fates(self, tracer: Tracer) -> Iterator[tuple[Pair, Fate]]:
         for source, target in self.pairs:
@@ -92,6 +108,14 @@ class Forecast:
             failed = [walk for walk in walks if walk.verdict != DELIVERED]
             verdict = DELIVERED if not failed else LOST if len(failed) == len(walks) else PARTLY
             yield (source, target), Fate(verdict, tuple(dict.fromkeys(walk.visible for walk in walks)), failed[0].reason if failed else "")
+
+
+def _either_way(one: Fate, other: Fate) -> Fate:
+    return one if one.verdict == other.verdict else replace(one, verdict=PARTLY, reason=one.reason or other.reason)
+
+
+def _those(carried: Mapping[str, frozenset[bool]], *answers: bool) -> frozenset[str]:
+    return frozenset(name for name, found in carried.items() if found == frozenset(answers))
 
 
 def combined(single: Sequence[Element], *, pairs: bool) -> tuple[tuple[Element, ...], ...]:

@@ -98,7 +98,14 @@ class Observer:
         return (since[0] if since else time.monotonic()) - start, found[0]
 
     def look(self, outlook: Outlook, *, whole: bool) -> tuple[str, ...]:
-        """What differs from the outlook now, in words: injected routes, packets and, with ``whole``, flows, groups and kernels."""
+        """What differs from the outlook now, in words: injected routes, packets and, with ``whole``, flows, groups and kernels.
+
+        Of two outlooks between which chance decides, the nearer one counts.
+        """
+        lines = self._look(outlook, whole=whole)
+        return min(lines, self._look(outlook.otherwise, whole=whole), key=len) if lines and outlook.otherwise is not None else lines
+
+    def _look(self, outlook: Outlook, *, whole: bool) -> tuple[str, ...]:
         lines = list(self._routes(outlook)) if not outlook.broken.frozen else []
         lines += self._sessions(outlook)
         if whole and not lines:

@@ -17,7 +17,7 @@ HERE = Path(__file__).parents[2]
 
 
 def test_random_faults_leave_nothing_and_nothing_grows(tmp_path: Path, lab_name: str) -> None:
-    command = ("soak", "topologies/dual-region.yaml", "--minutes", "0.4", "--seed", "3", "--name", lab_name, "--results", str(tmp_path))
+    command = ("soak", "topologies/dual-region.yaml", "--minutes", "1", "--seed", "3", "--name", lab_name, "--results", str(tmp_path))
     done = subprocess.run((sys.executable, "-m", "testbed.cli", *command), cwd=HERE, capture_output=True, text=True, timeout=180)
     (file,) = tmp_path.glob("*/soak.json")
     kept = json.loads(file.read_text())

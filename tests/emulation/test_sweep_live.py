@@ -30,7 +30,7 @@ def test_the_worst_faults_are_as_predicted_and_leave_nothing(tmp_path: Path, lab
         assert len(trial["observed_lost"]) == pairs
         assert trial["observed_lost"] == trial["predicted_lost"]
         assert set(trial["back"]) == set(trial["predicted_lost"])
-        assert all(0 < seconds < 30 for seconds in trial["back"].values())
+        assert all(seconds > 0 for seconds in trial["back"].values())
         assert trial["left"] == trial["not_back"] == trial["unexpected"] == []
     assert client.labs() == ()
 

@@ -7,13 +7,13 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import atheris
 
-with atheris.instrument_imports(include=["testbed", "yaml", "http.server", "json"]):
+with atheris.instrument_imports(include=["testbed", "yaml", "http.server", "json", "os_ken.lib.packet"]):
     from testbed.azure.captured import compare_effective, compare_learned
     from testbed.azure.control_plane import converge
     from testbed.azure.types import Speaker
@@ -79,7 +79,7 @@ def bmp() -> Callable[[bytes], None]:
 
     def once(data: bytes) -> None:
         with contextlib.suppress(BmpError):
-            Decoder(speaker, {"10.1.1.10": "nva1"}).feed(data)
+            Decoder(speaker, {"10.1.1.10": "nva1", "10.1.2.4": "er1-0"}).feed(data)
 
     return once
 
@@ -102,16 +102,35 @@ def call() -> Callable[[bytes], None]:
 TARGETS = {"topology": topology, "scenario": scenario, "captured": captured, "bmp": bmp, "call": call}
 
 
+def seeds(name: str) -> Iterator[bytes]:
+    """What is right, to be spoilt: the designs, the scenarios' steps, what Azure printed, what bgpd really sends over BMP."""
+    if name == "topology":
+        yield from (file.read_bytes() for file in (ROOT / "topologies").glob("*.yaml"))
+    if name == "scenario":
+        yield from (file.read_bytes().partition(b"\nsteps:\n")[2] for file in (ROOT / "scenarios").glob("*.yaml"))
+    if name == "captured":
+        yield from (file.read_bytes() for file in (ROOT / "tests" / "azure-cases").rglob("*.json"))
+    if name == "bmp":
+        stream = (ROOT / "tests" / "golden" / "frr-8.4.bmp").read_bytes()
+        yield stream
+        while stream:
+            length = int.from_bytes(stream[1:5], "big")
+            yield stream[:length]
+            stream = stream[length:]
+
+
 def main() -> None:
     """Fuzz the target that the first argument names."""
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(__doc__)
     name = sys.argv.pop(1)
-    with tempfile.NamedTemporaryFile("w", prefix="fuzz-", suffix=".dict") as words:
-        words.write("".join(f'"{word}"\n' for word in WORDS))
-        words.flush()
-        atheris.Setup([*sys.argv, f"-dict={words.name}"], TARGETS[name]())
-        atheris.Fuzz()
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    for number, seed in enumerate(seeds(name)):
+        (folder / str(number)).write_bytes(seed)
+    words = folder.with_suffix(".dict")
+    words.write_text("".join(f'"{word}"\n' for word in WORDS))
+    atheris.Setup([*sys.argv, str(folder), f"-dict={words}"], TARGETS[name]())
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -176,3 +176,8 @@ def test_a_kernel_no_longer_uses_a_circuit_that_is_down_but_still_one_whose_far_
     assert down.fates["client", "vm11"].verdict == "delivered"
     mute = forecast.outlook([element(forecast.plan, "london-msee0: bgpd")])
     assert mute.fates["client", "vm11"].verdict == PARTLY  # the site's own routes to the tunnel's end lead over both circuits
+    assert mute.fates["vm11", "client"].verdict == PARTLY, "and a tunnel that works in one direction only carries no session"
+    assert mute.control.injected("hub1", 0).lookup("10.100.0.10") is not None
+    assert mute.otherwise is not None
+    assert mute.otherwise.control.injected("hub1", 0).lookup("10.100.0.10") is None
+    assert down.otherwise is None
