@@ -14,7 +14,7 @@ slow='timers: {bgp: {keepalive: 20s, hold: 60s}, bfd: {interval: 3s, multiplier:
 timed() { # NAME COMMAND...
     local name=$1 before=$SECONDS code=0
     shift
-    "$@" 2>&1 </dev/null | tr '\r' '\n' | sed -u '/^Progress:/d' || code=$?
+    "$@" 2>&1 </dev/null | sed -u 's/\r$//; s/.*\r//; /Progress:/d' || code=$?
     printf '== %s: %d s%s\n' "$name" $((SECONDS - before)) "$( ((code == 0)) || echo ", exit code $code")"
     return "$code"
 }
