@@ -35,8 +35,8 @@ timed 'vagrant up' vagrant up
 timed 'vagrant provision, once more' vagrant provision
 timed 'doctor' in_vm 'cd / && sudo testbed doctor'
 save_and_restore
-in_vm "sudo mkdir -p /slow && sudo cp -r /testbed/scenarios /testbed/topologies /slow && sudo sed -i '/^    measure:/,/^      - /d' /slow/scenarios/* &&
-    for file in /slow/topologies/*; do grep -q '^timers:' \$file || echo '$slow' | sudo tee -a \$file >/dev/null; done"
+in_vm "sudo sh -c 'mkdir -p /slow && cp -r /testbed/scenarios /testbed/topologies /slow && sed -i \"/^    measure:/,/^      - /d\" /slow/scenarios/* &&
+    for file in \$(grep -L ^timers: /slow/topologies/*); do echo \"$slow\" >>\$file; done'"
 failed=0 # the records come home whatever happened
 for run; do
     scenario=${run%%,*} options=${run#"$scenario"}
