@@ -281,3 +281,39 @@ def test_vagrant_finds_a_wrong_setting(tmp_path: Path) -> None:
     result = vagrant("validate", "--ignore-provider", home=tmp_path / "home", folder=tmp_path)
     assert result.returncode == 1
     assert "hostnaem" in result.stdout + result.stderr
+
+
+def obstacle(kvm: bool, **settings: str) -> str:
+    """What the Vagrantfile says of a machine with 2 GB left, before it starts anything."""
+    machine = f"""
+        module Vagrant; def self.configure(version); end; end
+        def File.exist?(path) = path == "/proc/meminfo" || {str(kvm).lower()}
+        def File.read(path) = "MemTotal: 9 kB\\nMemAvailable:   2097152 kB\\n"
+        eval(ARGF.read)
+        puts obstacle(:libvirt)
+    """
+    text = (ROOT / "Vagrantfile").read_text()
+    return subprocess.run(
+        ["ruby", "-e", machine], input=text, env=os.environ | settings, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"TESTBED_MEMORY": "1500"}, ""),
+        ({"TESTBED_MEMORY": "500"}, "1024 MiB or more"),
+        ({}, "the VM takes 4096 MiB and this machine has 2048 MiB left"),
+    ],
+)
+def test_too_little_memory_for_a_vm_is_told_before_it_starts(settings: dict[str, str], reason: str) -> None:
+    found = obstacle(True, **settings)
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_a_machine_without_virtualisation_is_told_and_may_emulate() -> None:
+    found = obstacle(False, TESTBED_MEMORY="1500")
+    assert "no hardware virtualisation" in found
+    assert "TESTBED_EMULATE=yes vagrant up" in found
+    assert obstacle(False, TESTBED_MEMORY="1500", TESTBED_EMULATE="yes") == ""

@@ -19,21 +19,13 @@ inside() { # as process 1 of the new namespaces
     mount --bind "$folder/resolv.conf" /etc/resolv.conf
     printf '%s\n' 'user = "root"' 'group = "root"' 'security_driver = "none"' 'cgroup_controllers = []' 'namespaces = []' \
         'remember_owner = 0' 'stdio_handler = "file"' >/etc/libvirt/qemu.conf
-    # Emulation in software: it works everywhere, also where /dev/kvm is there and does not boot a stock kernel.
-    cat >"$folder/vagrant/Vagrantfile" <<'RUBY'
-Vagrant.configure("2") do |config|
-  config.vm.provider :libvirt do |libvirt|
-    libvirt.driver = "qemu"
-    libvirt.cpu_mode = "maximum"
-  end
-end
-RUBY
     ip link set lo up
     await 'the way out of slirp4netns' ip route get 10.0.2.2
     echo 1 >/proc/sys/net/ipv4/ip_forward
     libvirtd >"$folder/libvirtd.log" 2>&1 &
     export LIBVIRT_DEFAULT_URI=qemu:///system VAGRANT_DEFAULT_PROVIDER=libvirt VAGRANT_CHECKPOINT_DISABLE=1
-    export VAGRANT_HOME=$folder/vagrant VAGRANT_DOTFILE_PATH=$folder/machine HOME=$folder
+    # Emulation in software works everywhere, also where /dev/kvm is there and does not boot a stock kernel.
+    export TESTBED_EMULATE=yes VAGRANT_HOME=$folder/vagrant VAGRANT_DOTFILE_PATH=$folder/machine HOME=$folder
     await 'libvirtd' virsh version
     "$@"
 }

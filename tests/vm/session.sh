@@ -14,7 +14,7 @@ slow='timers: {bgp: {keepalive: 20s, hold: 60s}, bfd: {interval: 3s, multiplier:
 timed() { # NAME COMMAND...
     local name=$1 before=$SECONDS code=0
     shift
-    "$@" 2>&1 </dev/null | tr '\r' '\n' | sed -u '/^Progress:/d' || code=$?
+    "$@" 2>&1 </dev/null | sed -u 's/\r$//; s/.*\r//; /Progress:/d' || code=$?
     printf '== %s: %d s%s\n' "$name" $((SECONDS - before)) "$( ((code == 0)) || echo ", exit code $code")"
     return "$code"
 }
@@ -35,8 +35,8 @@ timed 'vagrant up' vagrant up
 timed 'vagrant provision, once more' vagrant provision
 timed 'doctor' in_vm 'cd / && sudo testbed doctor'
 save_and_restore
-in_vm "sudo mkdir -p /slow && sudo cp -r /testbed/scenarios /testbed/topologies /slow && sudo sed -i '/^    measure:/,/^      - /d' /slow/scenarios/* &&
-    for file in /slow/topologies/*; do grep -q '^timers:' \$file || echo '$slow' | sudo tee -a \$file >/dev/null; done"
+in_vm "sudo sh -c 'mkdir -p /slow && cp -r /testbed/scenarios /testbed/topologies /slow && sed -i \"/^    measure:/,/^      - /d\" /slow/scenarios/* &&
+    for file in \$(grep -L ^timers: /slow/topologies/*); do echo \"$slow\" >>\$file; done'"
 failed=0 # the records come home whatever happened
 for run; do
     scenario=${run%%,*} options=${run#"$scenario"}
