@@ -22,7 +22,7 @@ _MEANING = {
     "recovered": "arrives again",
 }
 _TILES = {
-    "failover": ("outage", "lost", "detected", "own overhead", "forwarding"),
+    "failover": ("outage", "lost", "detected", "withdrawn", "own overhead", "forwarding"),
     "loop": ("looping packets", "turns", "amplification"),
 }
 _LAST = ("forwarding", "recovered")
