@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from testbed.azure.types import Address, Session, SessionDown, Speaker
+from testbed.controller.bgpd_log import LogWatch
 from testbed.controller.bgpd_vty import why_down
 from testbed.controller.bmp import ENDED_HERE, BmpError, Decoder, Report
 from testbed.errors import NotReady, TestbedError
@@ -164,11 +166,15 @@ class Station:
 
     def _read(self, connection: socket.socket) -> None:
         decoder = Decoder(self.speaker, self.peers)
+        log = self._log()
         self._send(Connected(self.speaker, time.monotonic()))
         reason = "bgpd closed the BMP connection"
         try:
             patience = _Patience(connection)
-            while data := connection.recv(_CHUNK):
+            while True:
+                self._await(connection, log, decoder)
+                if not (data := connection.recv(_CHUNK)):
+                    break
                 at = time.monotonic()
                 reports = decoder.feed(data)
                 self._send(Reported(self.speaker, tuple(reports), decoder.synced, at))
@@ -181,7 +187,38 @@ class Station:
             reason = f"BMP message not complete after {PATIENCE:g} s"
         except OSError as error:
             reason = f"BMP connection: {error.strerror or error}"
+        finally:
+            if log is not None:
+                log.close()
         self._send(Disconnected(self.speaker, tuple(sorted(decoder.up)), reason, time.monotonic()))
+
+    def _log(self) -> LogWatch | None:
+        try:
+            return LogWatch(self._vty.with_name("bgpd.log"))
+        except OSError:
+            return None  # then BMP alone says it
+
+    def _await(self, connection: socket.socket, log: LogWatch | None, decoder: Decoder) -> None:
+        """Wait for the next bytes; meanwhile tell of sessions whose end is in bgpd's log. Raises TimeoutError after the socket's time."""
+        patience = connection.gettimeout()
+        end = None if patience is None else time.monotonic() + patience
+        while log is not None:
+            watched: list[socket.socket | LogWatch] = [connection, log]
+            ready = select.select(watched, [], [], None if end is None else max(0.0, end - time.monotonic()))[0]
+            if not ready:
+                raise TimeoutError
+            if log in ready:
+                self._foretell(log, decoder)
+            if connection in ready:
+                return
+
+    def _foretell(self, log: LogWatch, decoder: Decoder) -> None:
+        at = time.monotonic()
+        names = {address: Session(self.speaker.server, self.speaker.instance, peer) for address, peer in self.peers.items()}
+        ended = {names[address]: reason for address, reason in log.ended().items() if address in names}
+        reports = tuple(SessionDown(session, reason) for session, reason in ended.items() if session in decoder.up)
+        if reports:
+            self._send(Reported(self.speaker, reports, decoder.synced, at))
 
     def _send(self, notice: Notice) -> None:
         if not self._stopped.is_set():
