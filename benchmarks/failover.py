@@ -43,7 +43,7 @@ def measure() -> list[dict[str, str]]:
 def _figure(prefixes: int, subnets: int, samples: Sequence[tuple[float, float]]) -> dict[str, str]:
     whole, own = ([sample[part] * 1000 for sample in samples] for part in (0, 1))
     spread = f"{min(whole):.1f}-{max(whole):.1f}"
-    from_bmp = f"{statistics.median(own):.1f} ms since the BMP message"
+    from_bmp = f"{statistics.median(own):.1f} ms since the controller heard of it"
     return {
         "what": f"session end seen → groups changed on every switch: {prefixes} prefixes, {subnets} subnets",
         "measured": f"{statistics.median(whole):.1f} ms (median of {len(samples)}, {spread}; {from_bmp})",
@@ -69,7 +69,7 @@ def topology(prefixes: int, subnets: int) -> str:
 
 
 def trial(prefixes: int, subnets: int) -> list[tuple[float, float]]:
-    """Seconds of each run: since the Route Server's bgpd saw it, and since its BMP message came to the controller."""
+    """Seconds of each run: since the Route Server's bgpd saw it, and since the controller heard of it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "many.yaml"
         file.write_text(topology(prefixes, subnets))

@@ -126,7 +126,7 @@ def _peering(topology: Topology, peering: Connected, passes: bool) -> str:
     color, style = (_GREY, "solid") if passes else (_RED, "dotted")
     rank = "constraint=false, " if peering.is_global else ""
     attributes = f'{rank}ltail={_quoted("cluster vnet " + tail)}, lhead={_quoted("cluster vnet " + head)}, color="{color}", style={style}'
-    text = f', label={_quoted(" " + label + " ")}, fontcolor="{_GREY}", penwidth=2.2' if label else ""
+    text = f', xlabel={_quoted(" " + label + " ")}, fontcolor="{_GREY}", penwidth=2.2' if label else ""
     ends = [_quoted(_anchor(topology, vnet, peering.is_global)) for vnet in (tail, head)]
     return f"  {ends[0]} -- {ends[1]} [{attributes}{text}];"
 
