@@ -238,4 +238,4 @@ def test_a_time_lapse_runs_both_ends_of_every_session_at_one_pace(lapse: LiveLab
     )
     ended = {fact["observer"]: 20 * fact["time"] for fact in silent.data["facts"] if fact["what"] == "detected"}
     assert {"rs1-0", "rs1-1", "nva1", "nva2"} <= ended.keys(), "the hold timers of both ends"
-    assert all(seconds > 115 for seconds in ended.values()), f"the hold timer began with the last keepalive, 60 s before at most: {ended}"
+    assert all(seconds > 100 for seconds in ended.values()), f"the last keepalive was 60 s old at most, and half a second late: {ended}"
