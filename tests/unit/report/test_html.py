@@ -173,3 +173,17 @@ def test_a_figure_that_only_one_run_has_is_not_compared() -> None:
     words = " ".join(read(page([record(step(lonely)), record(step(failover()))], compare=True)).words)
     assert "outage" in words
     assert "forwarding" not in words
+
+
+def test_a_time_lapse_shows_the_routers_seconds_and_no_loss() -> None:
+    lapsed = failover()
+    lapsed["figures"] = [figure("detected (time-lapse 20×)", 140.0)]
+    lapsed["data"]["time_lapse"] = 20.0
+    lapsed["data"]["milestones"] = [{"name": "stimulus", "first": 0.0, "last": 0.0, "facts": []}] + [
+        {"name": name, "first": 7.0, "last": 7.0, "facts": lapsed["data"]["facts"]} for name in ("detected", "forwarding")
+    ]
+    text = page([record(step(lapsed))])
+    assert "140 s" in text
+    assert "ran 20 times as fast" in text
+    assert "Loss over time" not in text
+    assert "first packet another way" not in text
