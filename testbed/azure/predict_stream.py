@@ -43,7 +43,7 @@ def _effective(plane: ControlPlane, labels: list[str]) -> Iterator[str]:
     for number, (label, domain, shared) in enumerate(_tables(plane, labels)):
         yield ",\n" if number else ""
         yield f'    {_text(label)}: {{\n      "value": [\n'
-        yield shared.rows(domain)
+        yield from shared.rows(domain)
         yield "\n      ]\n    }"
 
 
@@ -123,8 +123,8 @@ class _Shared:
     def _all(self) -> dict[tuple[Address, ...], int]:
         return {hops: len(places) for hops, places in self._by_hops.items()}
 
-    def rows(self, domain: Domain) -> str:
-        """The rows of a domain's table in Azure's order as JSON, separated by commas."""
+    def rows(self, domain: Domain) -> Iterator[str]:
+        """The rows of a domain's table in Azure's order as JSON, separated by commas; what many tables share is not copied."""
         near = self.near(domain)
         rows = effective_routes(domain, near)
         before = [row for row in rows if row.next_hop_type in (NextHopType.VNET_LOCAL, NextHopType.VNET_PEERING) and _is_system(row)]
@@ -132,7 +132,10 @@ class _Shared:
         after = rows[len(before) + len(own) :]
         flag = not domain.propagate
         parts = [*(_row_text(row, flag) for row in before), self._section(domain, near, own), *(_row_text(row, flag) for row in after)]
-        return ",\n".join(part for part in parts if part)
+        for number, part in enumerate(filter(None, parts)):
+            if number:
+                yield ",\n"
+            yield part
 
     def _left_out(self, domain: Domain, near: Injected) -> set[int]:
         """The places of what has rows of its own in a domain, or is never programmed there (RS9)."""

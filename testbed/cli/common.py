@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,16 @@ def choice_options(function: F) -> F:
 def print_json(data: Any) -> None:
     """Print data as indented JSON on stdout."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+_BLOCK = 1 << 16
+
+
+def write_pieces(pieces: Iterable[str]) -> None:
+    """Print what may be hundreds of megabytes, in blocks that are encoded without asking the kernel for memory each time."""
+    for piece in pieces:
+        for start in range(0, len(piece), _BLOCK):
+            sys.stdout.write(piece[start : start + _BLOCK])
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from testbed.cli.common import json_option, print_json, table, topology_argument
+from testbed.cli.common import json_option, print_json, table, topology_argument, write_pieces
 from testbed.errors import ExitCode, InputError
 
 
@@ -74,8 +74,7 @@ def predict(topology: Path, nic: tuple[str, ...], as_json: bool) -> None:
     if unknown := [label for label in nic if label not in known]:
         raise InputError(f"no NIC named {unknown[0]}", f"known: {', '.join(known)}")
     if as_json:
-        for piece in json_pieces(plane, nic or None):
-            click.echo(piece, nl=False)
+        write_pieces(json_pieces(plane, nic or None))
         click.echo()
         return
     from testbed.report.prediction import text

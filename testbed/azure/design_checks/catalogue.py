@@ -317,6 +317,15 @@ _ENTRIES = (
         f"E2. {_RS_TROUBLE}",
     ),
     Entry(
+        "UD004",
+        _E,
+        "A user-defined route leads to a gateway that cannot be its next hop",
+        "The next-hop type VirtualNetworkGateway means a VPN gateway: without one packets are dropped, and beside an ExpressRoute gateway "
+        "Azure does not support the route. An ExpressRoute gateway learns and injects routes by BGP alone.",
+        "Remove the route and let BGP bring it, or lead it to an NVA.",
+        f"E4. {_UDR}",
+    ),
+    Entry(
         "OV001",
         _E,
         "A tunnel's outer packets do not arrive",

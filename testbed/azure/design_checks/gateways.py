@@ -88,4 +88,19 @@ def gateway_subnet(case: Case) -> Iterator[Finding]:
                 break
 
 
-CHECKS = (circuit_over_nva, default_through_vpn, gateway_subnet)
+def routes_to_a_gateway(case: Case) -> Iterator[Finding]:
+    """E4: a UDR of type VirtualNetworkGateway needs a VPN gateway; Azure does not take it beside an ExpressRoute gateway either."""
+    hubs = {hub.vnet: hub for hub in case.plane.hubs}
+    for domain in case.plane.domains:
+        gateways = hubs[domain.hub].gateways if domain.hub is not None else ()
+        kinds = {case.topology.gateways[name].type for name in gateways}
+        for row in domain.user:
+            if row.next_hop_type is NextHopType.VIRTUAL_NETWORK_GATEWAY and kinds != {"vpn"}:
+                serving = f"{some(gateways)} cannot be its next hop" if gateways else "no gateway serves it"
+                path = f"route_tables.{domain.route_table}.routes.{row.name}"
+                yield Finding(
+                    "UD004", path, f"{row.prefix} in {domain.vnet}: {serving}", "remove the route: what on-premises tells comes by BGP"
+                )
+
+
+CHECKS = (circuit_over_nva, default_through_vpn, gateway_subnet, routes_to_a_gateway)

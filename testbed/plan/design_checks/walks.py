@@ -124,7 +124,7 @@ class Walks:
             self._not_admitted(pair, walk, steps[-1])
         elif rule == "E8" and steps:
             self._not_forwarded(pair, walk, steps[-1])
-        elif rule == "P1" and "PE001" in self._known:
+        elif {"P1": "PE001", "E4": "UD004"}.get(rule) in self._known:
             return
         elif len(steps) > 1 or (steps and steps[-1].node != pair.source.node):
             self._lost_on_the_way(pair, walk, steps)

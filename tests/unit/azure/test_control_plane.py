@@ -275,6 +275,20 @@ class TestExpressRoute:
         heard = {prefix: path.as_path for prefix, path in sent(plane, "rs1", "nva9").items() if prefix == "10.100.0.0/16"}
         assert heard == ({"10.100.0.0/16": (65515, 12076, 65100)} if passed_on else {})
 
+    def test_a_gateway_with_an_asn_of_its_own_hears_the_nvas_own_next_hop(self) -> None:
+        """RS11 over eBGP, which would put the Route Server itself in its place; RS2: it carries nothing."""
+
+        def own_asn(data: dict[str, Any]) -> None:
+            data["gateways"] = {"vpn1": {"type": "vpn", "vnet": "hub1", "asn": 65300}}
+            data["sites"] = {"branch": {"asn": 65200, "prefixes": ["10.200.0.0/16"], "connections": ["vpn1"]}}
+            data.pop("circuits", None)
+
+        plane = changed(ONPREM, own_asn, put("route_servers.rs1.allow_branch_to_branch", True), put("nvas.nva1.advertise", ["10.9.0.0/16"]))
+        heard = [each for each in plane.rib("vpn1-0")["10.9.0.0/16"] if not each.dropped]
+        assert {(each.peer, each.path.next_hop, each.path.as_path) for each in heard} == {
+            (peer, "10.1.0.4", (65515, 65001)) for peer in ("rs1-0", "rs1-1")
+        }
+
     def test_overlay_over_the_circuit(self) -> None:
         """GW6: only the tunnel's end is on the circuit, on-premises comes from the NVA."""
 
