@@ -52,7 +52,8 @@ def test_an_interrupted_run_leaves_no_lab(lab_name: str, tmp_path: Path, seed: i
         running.send_signal(number)
         after(running, again or 60.0)
     said, _ = running.communicate(timeout=60)
-    assert running.returncode in (0, 130, -number), said  # quicker than the signal, or still importing
+    # quicker than the signal; interrupted; still importing; and how CPython ends after an interrupt amid `exec` of a text (a dataclass)
+    assert running.returncode in (0, 130, -number, -signal.SIGINT), said
     assert client.labs() == (), said
 
 
