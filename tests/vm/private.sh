@@ -53,7 +53,7 @@ shift
 uplink=
 unshare --net --mount --pid --fork --kill-child --mount-proc "$BASH" "$0" --inside "$folder" "$@" &
 outer=$!
-trap 'kill "$outer" $uplink 2>/dev/null || true' EXIT
+trap 'kill -KILL "$outer" $uplink 2>/dev/null || true' EXIT # unshare does not end on another signal while it waits
 await 'the new namespace' pgrep -P "$outer"
 first=$(pgrep -P "$outer")
 slirp4netns --configure --mtu=1400 --disable-host-loopback "$first" tap0 >"$folder/slirp4netns.log" 2>&1 &
