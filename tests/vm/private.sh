@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command with a libvirt of its own: own network (its only way out is slirp4netns), own mounts, own processes.
-# The machine's network and libvirt are not touched, and what the command leaves running ends with it. As root:
+# The machine's network and libvirt are not touched, and all that runs in it ends with the command, or with this script. As root:
 #
 #   private.sh FOLDER COMMAND...      FOLDER takes Vagrant's files and the disks: several GB
 set -euo pipefail
@@ -51,12 +51,12 @@ mkdir -p -- "$1"
 folder=$(readlink -f -- "$1")
 shift
 uplink=
-unshare --net --mount --pid --fork --kill-child --mount-proc "$BASH" "$0" --inside "$folder" "$@" &
+setpriv --pdeathsig KILL -- unshare --net --mount --pid --fork --kill-child --mount-proc "$BASH" "$0" --inside "$folder" "$@" &
 outer=$!
-trap 'kill "$outer" $uplink 2>/dev/null || true' EXIT
+trap 'kill -KILL "$outer" $uplink 2>/dev/null || true' EXIT # unshare does not end on another signal while it waits
 await 'the new namespace' pgrep -P "$outer"
 first=$(pgrep -P "$outer")
-slirp4netns --configure --mtu=1400 --disable-host-loopback "$first" tap0 >"$folder/slirp4netns.log" 2>&1 &
+setpriv --pdeathsig KILL -- slirp4netns --configure --mtu=1400 --disable-host-loopback "$first" tap0 >"$folder/slirp4netns.log" 2>&1 &
 uplink=$!
 code=0
 wait "$outer" || code=$?
