@@ -64,7 +64,7 @@ def test_the_caller_is_spared_even_with_the_tag() -> None:
 
 
 def test_a_stubborn_process_is_killed_after_its_grace(paths: LabPaths, tmp_path: Path) -> None:
-    stubborn = processes.spawn(("sh", "-c", "trap '' TERM; echo ready; sleep 60 & wait; wait"), paths, tmp_path / "log", tmp_path)
+    stubborn = processes.spawn(("sh", "-c", "trap '' TERM; echo ready; exec sleep 60"), paths, tmp_path / "log", tmp_path)
     wait_until(lambda: None if (tmp_path / "log").read_text() else "starting", what="start", budget=2.0)
     processes.end(processes.tagged(paths), number=signal.SIGTERM, grace=0.1)
     assert stubborn.wait(2) == -signal.SIGKILL
