@@ -28,10 +28,12 @@ from testbed.emulation.processes import Identity, alive, identity, send_signal
 from testbed.emulation.undo import undo
 from testbed.errors import LabError, LabExists, MachineError, NoSuchLab
 from testbed.plan.types import Plan
-from testbed.wait import Check, wait_until
+from testbed.wait import Check, poll
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+GIVE_UP_BUDGET = 10.0
+"""Seconds that a labd has to tear down what it was building."""
 LONGEST_DIR = 108 - len("/nodes/t1234n99999/charon.vici/") - 1
 """Bytes: a unix socket's path holds 108."""
 
@@ -271,10 +273,10 @@ class _Messages:
         return message
 
     def give_up(self) -> None:
-        """Ask labd to end, and wait until it has."""
+        """Ask labd to end, and wait until it has; one that takes too long is left to `down`, which ends it by force."""
         labd = self._labd
         if labd is not None and send_signal(labd, signal.SIGTERM):
-            wait_until(lambda: "labd tears down" if alive(labd) else None, what="end of labd", budget=15.0)
+            poll(lambda: "labd tears down" if alive(labd) else None, budget=GIVE_UP_BUDGET)
 
 
 def _follow(messages: Iterator[Mapping[str, Any]], told: Told) -> None:

@@ -35,6 +35,9 @@ class Abandoned(BaseException):
     """SIGTERM, or nobody listens any more: a lab that is being built is torn down."""
 
 
+_given_up = threading.Event()
+
+
 class Service:
     """labd itself: one lab, its supervisor, its socket."""
 
@@ -234,6 +237,7 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
         if build:
             lab.build(lambda stage, seconds: say(stage=stage, seconds=seconds), converged, lambda: _check_listener(report))
         signal.signal(signal.SIGTERM, lambda *_: service.leave())
+        _check_listener(report)
         service.begin()
         say(up=True)
     except BaseException as error:
@@ -255,10 +259,10 @@ def _serve(lab: Lab, lock: LabLock, report: int, *, build: bool, converged: Chec
 
 
 def _check_listener(report: int) -> None:
-    """Raise Abandoned when the command that started us is gone."""
+    """Raise Abandoned when the command that started us is gone, or has said so."""
     poll = select.poll()
     poll.register(report, 0)
-    if poll.poll(0):
+    if _given_up.is_set() or poll.poll(0):
         raise Abandoned("nobody listens")
 
 
@@ -273,6 +277,8 @@ def _described(error: BaseException, folder: Path) -> dict[str, str]:
 
 
 def _abandon(number: int, frame: object) -> None:
+    """Raise Abandoned, wherever we are; Python loses it in a finalizer, so it is also written down."""
+    _given_up.set()
     raise Abandoned
 
 

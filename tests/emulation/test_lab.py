@@ -184,6 +184,24 @@ def half_down(name: str, delay: float) -> None:
     os.waitpid(child, 0)
 
 
+def test_a_labd_that_hangs_while_building_is_ended_by_force(small_plan: MakePlan, lab_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while labd is stopped: nothing of the lab is left all the same."""
+    paths = LabPaths.of(lab_name)
+    monkeypatch.setattr(client, "GIVE_UP_BUDGET", 0.2)
+    monkeypatch.setattr(lock.take_over, "__defaults__", (0.2,))
+
+    def hang(stage: str, seconds: float) -> None:
+        labd = lock.holder(paths)
+        assert labd is not None
+        os.kill(labd.pid, signal.SIGSTOP)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.up(small_plan(lab_name), hang)
+    assert not paths.dir.exists()
+    assert not paths.lock.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("delay", [0.01, 0.02, 0.03, 0.1, 0.2])
 def test_a_command_that_ends_while_building_takes_its_lab_along(
