@@ -53,7 +53,7 @@ shift
 uplink=
 setpriv --pdeathsig KILL -- unshare --net --mount --pid --fork --kill-child --mount-proc "$BASH" "$0" --inside "$folder" "$@" &
 outer=$!
-trap 'kill -KILL "$outer" $uplink 2>/dev/null || true' EXIT # unshare does not end on another signal while it waits
+trap 'kill -KILL "$outer" $uplink 2>/dev/null || true; wait' EXIT # nothing milder ends unshare while it waits; gone when we are
 await 'the new namespace' pgrep -P "$outer"
 first=$(pgrep -P "$outer")
 setpriv --pdeathsig KILL -- slirp4netns --configure --mtu=1400 --disable-host-loopback "$first" tap0 >"$folder/slirp4netns.log" 2>&1 &
