@@ -103,7 +103,7 @@ def difference(old: Plan, new: Plan) -> tuple[list[PeeringLink], list[PeeringLin
 
     def key(link: PeeringLink) -> tuple[Any, ...]:
         ends = tuple((end.id, end.bridge, end.port) for end in link.ends)
-        return ends, link.kind, link.delay, link.jitter, link.loss, link.rate
+        return ends, link.kind, link.delay, link.jitter, link.loss, link.rate, link.reorder
 
     before, after = {key(link): link for link in old.peerings}, {key(link): link for link in new.peerings}
     return [link for k, link in after.items() if k not in before], [link for k, link in before.items() if k not in after]

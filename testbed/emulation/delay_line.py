@@ -1,6 +1,6 @@
-"""Delay, jitter and loss between two devices in userspace, for kernels without netem: every packet leaves when it has waited long enough.
+"""Delay, jitter, loss and reordering between two devices in userspace, for kernels without netem: a packet leaves once it has waited.
 
-A process of the lab, one for a peering across regions: ``python -m testbed.emulation.delay_line DEVICE DEVICE SECONDS JITTER LOSS``.
+A process of the lab for a peering across regions: ``python -m testbed.emulation.delay_line DEVICE DEVICE SECONDS JITTER LOSS REORDER``.
 Each packet is due at the kernel's own receive time plus the delay, so being late to read it costs nothing.
 """
 
@@ -39,11 +39,12 @@ _WAITING = np.dtype([("due", "i8"), ("slot", "u4")])
 
 
 class Impairment(NamedTuple):
-    """What the path does to a packet, in each direction: seconds, seconds (uniform, both ways), percent."""
+    """What the path does to a packet, in each direction: seconds, seconds (uniform, both ways), percent lost, percent not delayed."""
 
     delay: float
     jitter: float = 0.0
     loss: float = 0.0
+    reorder: float = 0.0
 
 
 class Line:
@@ -52,7 +53,7 @@ class Line:
     def __init__(self, source: socket.socket, target: socket.socket, impairment: Impairment, room: int = _ROOM) -> None:
         self.source, self.target = source, target
         self._delay, self._jitter = int(impairment.delay * 1e9), int(impairment.jitter * 1e9)
-        self._loss = impairment.loss / 100
+        self._loss, self._reorder = impairment.loss / 100, impairment.reorder / 100
         self._random = np.random.default_rng()
         self._packets = np.zeros((room, SLOT), np.uint8)
         self._iov = np.zeros(room, mmsg.IOV)
@@ -102,8 +103,11 @@ class Line:
         self._give_back(slots[~fits])
         if self._jitter:
             kept["due"] += self._random.integers(-self._jitter, self._jitter + 1, len(kept))
+        if self._reorder:
+            overtakes = self._random.random(len(kept)) < self._reorder
+            kept["due"][overtakes] = received[fits][overtakes]
         self._waiting = np.concatenate([self._waiting, kept])
-        if self._jitter:
+        if self._jitter or self._reorder:
             self._waiting = self._waiting[np.argsort(self._waiting["due"], kind="stable")]
 
     def _give_back(self, slots: npt.NDArray[Any]) -> None:
@@ -184,15 +188,15 @@ def open_socket(device: str) -> socket.socket:
     return found
 
 
-def main(first: str, second: str, delay: str, jitter: str, loss: str) -> None:
-    """Carry packets between two devices, both ways, until the process is ended."""
-    impairment = Impairment(float(delay), float(jitter), float(loss))
+def main(first: str, second: str, *impairment: str) -> None:
+    """Carry packets between two devices, both ways, until the process is ended; ``impairment`` are the fields of `Impairment`."""
+    path = Impairment(*map(float, impairment))
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     with suppress(OSError):  # the lowest real-time priority: it sleeps most of the time, and being on time is all it is for
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     sockets = open_socket(first), open_socket(second)
     gc.disable()
-    carry([Line(sockets[0], sockets[1], impairment), Line(sockets[1], sockets[0], impairment)])
+    carry([Line(sockets[0], sockets[1], path), Line(sockets[1], sockets[0], path)])
 
 
 if __name__ == "__main__":

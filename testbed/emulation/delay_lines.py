@@ -19,7 +19,14 @@ def process_name(link: PeeringLink) -> str:
 def argv(link: PeeringLink) -> tuple[str, ...]:
     """How the process of a link's delay line is started, in the fabric namespace."""
     devices = (inner_end(end) for end in link.ends)
-    return (sys.executable, "-P", "-m", "testbed.emulation.delay_line", *devices, *map(repr, (link.delay, link.jitter, link.loss)))
+    return (
+        sys.executable,
+        "-P",
+        "-m",
+        "testbed.emulation.delay_line",
+        *devices,
+        *map(repr, (link.delay, link.jitter, link.loss, link.reorder)),
+    )
 
 
 def missing(plan: Plan) -> str | None:

@@ -121,6 +121,7 @@ def shaping_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[str]:
                     delay=link.delay,
                     jitter=link.jitter,
                     loss=link.loss,
+                    reorder=link.reorder,
                     netem=can.netem,
                 )
     return lines

@@ -5,15 +5,24 @@ from __future__ import annotations
 _FULL_FRAME = 1514
 
 
-def shape(device: str, *, rate: float | None, delay: float = 0.0, jitter: float = 0.0, loss: float = 0.0, netem: bool = False) -> list[str]:
-    """The lines that shape what leaves by ``device``: bit/s, seconds, seconds, percent.
+def shape(
+    device: str,
+    *,
+    rate: float | None,
+    delay: float = 0.0,
+    jitter: float = 0.0,
+    loss: float = 0.0,
+    reorder: float = 0.0,
+    netem: bool = False,
+) -> list[str]:
+    """The lines that shape what leaves by ``device``: bit/s, seconds, seconds, percent, percent.
 
     Without netem in the kernel only the rate is shaped; a delay line does the rest.
     """
     lines = []
     parent = "root"
     if netem and (delay or jitter or loss):
-        lines.append(f"qdisc replace dev {device} root handle 1: netem limit {_queue(rate, delay)}{_netem(delay, jitter, loss)}")
+        lines.append(f"qdisc replace dev {device} root handle 1: netem limit {_queue(rate, delay)}{_netem(delay, jitter, loss, reorder)}")
         parent = "parent 1:1"
     if rate:
         # a bucket of 10 ms, and room for 50 ms more: small enough not to hide the rate, large enough for a busy machine to reach it
@@ -22,7 +31,7 @@ def shape(device: str, *, rate: float | None, delay: float = 0.0, jitter: float 
     return lines
 
 
-def _netem(delay: float, jitter: float, loss: float) -> str:
+def _netem(delay: float, jitter: float, loss: float, reorder: float) -> str:
     text = ""
     if delay or jitter:
         text += f" delay {delay * 1e6:.0f}us"
@@ -30,6 +39,8 @@ def _netem(delay: float, jitter: float, loss: float) -> str:
         text += f" {jitter * 1e6:.0f}us"
     if loss:
         text += f" loss {loss:g}%"
+    if reorder:
+        text += f" reorder {reorder:g}%"
     return text
 
 

@@ -369,12 +369,16 @@ class Site(Declared):
     prepend: Prepend = Field(default=0, description="How often its ASN is put before the path, on all its sessions")
 
 
+Percent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_boolean)]
+
+
 class Link(Declared):
     """The properties of the path between two regions (``REGION-REGION``), in each direction."""
 
     delay: Seconds = Field(default=0.0, description="One-way delay")
     jitter: Seconds = Field(default=0.0, description="Its variation")
-    loss: Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_boolean)] = Field(default=0.0, description="Packet loss in percent")
+    loss: Percent = Field(default=0.0, description="Packet loss in percent")
+    reorder: Percent = Field(default=0.0, description="Percent of packets that do not wait for the delay, and so overtake others")
     rate: BitsPerSecond | None = Field(default=None, description="The rate; unlimited when not given")
 
 

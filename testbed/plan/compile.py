@@ -143,7 +143,7 @@ def _shaped(ends: tuple[PeeringEnd, PeeringEnd], key: str, link: Link, capabilit
     if link.rate is not None and not capabilities.rate:
         lacks.append(f"links.{key}.rate: this kernel cannot shape a link; it is built without a limit")
         link = link.model_copy(update={"rate": None})
-    return PeeringLink(ends, "veth", link.delay, link.jitter, link.loss, link.rate), lacks
+    return PeeringLink(ends, "veth", link.delay, link.jitter, link.loss, link.rate, link.reorder), lacks
 
 
 def _load_balancers(topology: Topology) -> tuple[LoadBalancerPlan, ...]:

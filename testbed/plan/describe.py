@@ -54,7 +54,11 @@ def _peerings(plan: Plan) -> Iterator[str]:
 
 def _shape(link: PeeringLink) -> str:
     parts = [f"{link.delay * 1000:g} ms" if link.delay else "", f"±{link.jitter * 1000:g} ms" if link.jitter else ""]
-    parts += [f"{link.loss:g} % loss" if link.loss else "", f"{link.rate / 1e6:g} Mbit/s" if link.rate else ""]
+    parts += [
+        f"{link.loss:g} % loss" if link.loss else "",
+        f"{link.reorder:g} % overtake" if link.reorder else "",
+        f"{link.rate / 1e6:g} Mbit/s" if link.rate else "",
+    ]
     return ", ".join(part for part in parts if part)
 
 

@@ -89,6 +89,7 @@ class PeeringLink(Struct, frozen=True):
     jitter: float = 0.0
     loss: float = 0.0
     rate: float | None = None
+    reorder: float = 0.0
 
     @property
     def impaired(self) -> bool:

@@ -12,7 +12,7 @@ LONGEST_HOLD = 65535
 
 
 def links(design: Design) -> Iterator[Finding]:
-    """A link names two regions, once, and its jitter does not exceed its delay."""
+    """A link names two regions, once; its jitter does not exceed its delay, without which no packet overtakes another."""
     regions = design.declared["regions"]
     seen: dict[frozenset[str], str] = {}
     for key, link in design.topology.links.items():
@@ -28,6 +28,8 @@ def links(design: Design) -> Iterator[Finding]:
             seen[frozenset(pairs[0])] = key
         if link.jitter > link.delay:
             yield Finding(f"{path}.jitter", f"{link.jitter:g} s is more than the delay of {link.delay:g} s", "make it smaller")
+        if link.reorder and not link.delay:
+            yield Finding(f"{path}.reorder", "packets overtake others only where these wait", "give the link a delay")
 
 
 def _possible(regions: Iterable[str]) -> tuple[str, ...]:

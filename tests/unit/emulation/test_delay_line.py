@@ -87,6 +87,21 @@ def test_jitter_spreads_packets_on_both_sides(ends: Ends) -> None:
     assert early != sorted(early), "packets overtake each other, as with netem"
 
 
+def test_some_packets_do_not_wait_and_overtake_the_others(ends: Ends) -> None:
+    carrier = line(ends, delay=0.05, reorder=25)
+    for number in range(200):
+        ends.send(bytes([number]))
+    carrier.take()
+    now = time.time_ns()
+    carrier.emit(now)
+    early = ends.received()
+    carrier.emit(now + 50_000_000)
+    rest = ends.received()
+    assert 20 < len(early) < 90
+    assert (early, rest) == (sorted(early), sorted(rest))
+    assert sorted(early + rest) == [bytes([number]) for number in range(200)]
+
+
 def test_loss_is_about_what_was_asked_for(ends: Ends) -> None:
     carrier = line(ends, delay=0.0, loss=20)
     arrived = 0

@@ -56,8 +56,8 @@ def test_a_rate_alone_is_a_token_bucket() -> None:
 
 
 def test_delay_and_rate_are_nested_where_the_kernel_has_netem() -> None:
-    lines = shape("p1", rate=1e9, delay=0.04, jitter=0.001, loss=0.5, netem=True)
-    assert lines[0].startswith("qdisc replace dev p1 root handle 1: netem limit 10000 delay 40000us 1000us loss 0.5%")
+    lines = shape("p1", rate=1e9, delay=0.04, jitter=0.001, loss=0.5, reorder=2, netem=True)
+    assert lines[0] == "qdisc replace dev p1 root handle 1: netem limit 10000 delay 40000us 1000us loss 0.5% reorder 2%"
     assert " parent 1:1 handle 2: tbf " in lines[1]
 
 
@@ -106,7 +106,7 @@ def test_a_delayed_link_has_a_delay_line_between_two_veths_where_the_kernel_has_
     made = [line.split()[2] for line in fabric.peering_lines(plan, [delayed]) if line.startswith("link add")]
     assert made == ["t0p20", "t0p21"]
     assert fabric.removal_lines(plan, [delayed]) == ["link delete t0p20", "link delete t0p21"]
-    assert delay_lines.argv(delayed)[-5:] == ("t0p20d", "t0p21d", "0.04", "0.0", "0.5")
+    assert delay_lines.argv(delayed)[-6:] == ("t0p20d", "t0p21d", "0.04", "0.0", "0.5", "0.0")
     with_netem = msgspec.structs.replace(plan, capabilities=Capabilities(netem=True))
     assert with_netem.delay_lines() == ()
     assert fabric.removal_lines(with_netem, [delayed]) == ["link delete t0p20"]
