@@ -78,6 +78,8 @@ def test_a_route_server_instance_that_is_ended_by_a_peer_comes_back(lab: LabClie
     assert (death["daemon"], death["how"], death["on_purpose"]) == ("bgpd", "signal 11", False)
     assert "signal 11" in death["last_words"]
     wait_until(lambda: session(lab, "nva1"), what="the honest session", budget=15.0)
+    # bgpd may speak before the one that started it has noted that
+    wait_until(lambda: None if lab.status()["restarts"] else "not noted", what="the restart's note", budget=15.0)
     restarts = lab.status()["restarts"]
     assert [(each["node"], each["daemon"]) for each in restarts] == [("rs1-0", "bgpd")]
     now = next(each for each in lab.controller("GET", "/status")["sessions"] if (each["instance"], each["peer"]) == (1, "nva1"))
