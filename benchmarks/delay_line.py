@@ -31,7 +31,7 @@ def line() -> Iterator[None]:
             run("ip", "-n", space, "addr", "add", f"10.0.0.{host}/24", "dev", "eth0")
             run("ip", "-n", space, "link", "set", "eth0", "up")
         argv = ("ip", "netns", "exec", MIDDLE, sys.executable, "-P", "-m", "testbed.emulation.delay_line")
-        with subprocess.Popen((*argv, "left", "right", str(DELAY), "0", "0")) as process:
+        with subprocess.Popen((*argv, "left", "right", str(DELAY), "0", "0", "0")) as process:
             try:
                 wait_until(_listening, what="the delay line", budget=10)
                 yield

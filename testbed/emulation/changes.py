@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from testbed import rpc
-from testbed.emulation import delay_lines, fabric, netns, openvswitch, ovsdb, syscalls
+from testbed.emulation import fabric, netns, openvswitch, ovsdb, syscalls
 from testbed.emulation.daemons import filled
+from testbed.emulation.delay_lines import silent_delay_line
 from testbed.emulation.fabric import Batch
 from testbed.emulation.keys import Keys, holds_keys
 from testbed.emulation.lab import Lab, write_plan
 from testbed.errors import LabError
+from testbed.plan.delay_lines import DelayLine, peering_line
 from testbed.plan.difference import NodeChange, node_changes
 from testbed.plan.types import PeeringLink, Plan
 from testbed.plan.wire_routes import routes_over_wires
@@ -103,7 +105,7 @@ def difference(old: Plan, new: Plan) -> tuple[list[PeeringLink], list[PeeringLin
 
     def key(link: PeeringLink) -> tuple[Any, ...]:
         ends = tuple((end.id, end.bridge, end.port) for end in link.ends)
-        return ends, link.kind, link.delay, link.jitter, link.loss, link.rate, link.reorder
+        return ends, link.kind, link.shape
 
     before, after = {key(link): link for link in old.peerings}, {key(link): link for link in new.peerings}
     return [link for k, link in after.items() if k not in before], [link for k, link in before.items() if k not in after]
@@ -130,20 +132,23 @@ def _change_ports(plan: Plan, lab: Lab, added: list[PeeringLink], removed: list[
     with ovsdb.Connection(openvswitch.database_socket(lab.paths)) as connection:
         if removed:
             connection.transact(openvswitch.remove_ports(connection, [end.id for link in removed for end in link.ends]))
-        for link in removed:
-            if link in lab.plan.delay_lines():
-                retire(delay_lines.process_name(link))
+        for line in _delay_lines(lab.plan, removed):
+            retire(line.process)
         gone = fabric.removal_lines(lab.plan, removed)
         fabric.run_batches([Batch("fabric", plan.fabric, ("ip", "-batch", "-"), [*gone, *fabric.peering_lines(plan, added)])])
         fabric.run_batches([Batch("fabric", plan.fabric, ("tc", "-batch", "-"), fabric.shaping_lines(plan, added))])
-        lab.start_delay_lines(plan, added)
+        lab.start_delay_lines(_delay_lines(plan, added))
         if added:
             connection.transact(openvswitch.add_peerings(added))
 
         def check() -> str | None:
-            return openvswitch.applied(connection) or openvswitch.misplaced_port(connection, plan) or delay_lines.missing(plan)
+            return openvswitch.applied(connection) or openvswitch.misplaced_port(connection, plan) or silent_delay_line(plan)
 
         wait_until(check, what="peerings on the switches", budget=10.0, interval=0.003)
+
+
+def _delay_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[DelayLine]:
+    return [line for link in links if (line := peering_line(plan, link)) is not None]
 
 
 def _reconfigure(lab: Lab, change: NodeChange) -> None:

@@ -1,6 +1,7 @@
 """Delay, jitter, loss and reordering between two devices in userspace, for kernels without netem: a packet leaves once it has waited.
 
-A process of the lab for a peering across regions: ``python -m testbed.emulation.delay_line DEVICE DEVICE SECONDS JITTER LOSS REORDER``.
+A process of the lab for a peering across regions or for the lines of a circuit:
+``python -m testbed.emulation.delay_line DEVICE DEVICE SECONDS JITTER LOSS REORDER [DEVICE …]``, six words for each pair of devices.
 Each packet is due at the kernel's own receive time plus the delay, so being late to read it costs nothing.
 """
 
@@ -188,15 +189,18 @@ def open_socket(device: str) -> socket.socket:
     return found
 
 
-def main(first: str, second: str, *impairment: str) -> None:
-    """Carry packets between two devices, both ways, until the process is ended; ``impairment`` are the fields of `Impairment`."""
-    path = Impairment(*map(float, impairment))
+def main(*words: str) -> None:
+    """Carry packets between pairs of devices, both ways, until the process is ended; each is followed by the fields of its `Impairment`."""
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     with suppress(OSError):  # the lowest real-time priority: it sleeps most of the time, and being on time is all it is for
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    sockets = open_socket(first), open_socket(second)
+    lines = []
+    for first, second, *impairment in zip(*[iter(words)] * 6, strict=True):
+        path = Impairment(*map(float, impairment))
+        sockets = open_socket(first), open_socket(second)
+        lines += [Line(sockets[0], sockets[1], path), Line(sockets[1], sockets[0], path)]
     gc.disable()
-    carry([Line(sockets[0], sockets[1], path), Line(sockets[1], sockets[0], path)])
+    carry(lines)
 
 
 if __name__ == "__main__":

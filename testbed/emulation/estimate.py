@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from testbed.plan.delay_lines import delay_lines
 from testbed.plan.types import Daemon, Node, Plan
 
 MB = 2**20
@@ -50,7 +51,7 @@ class Limits(Struct, frozen=True):
 def needs(plan: Plan) -> Needs:
     """What this plan takes."""
     daemons = [(node, daemon) for node in plan.nodes for daemon in node.daemons]
-    delays, speakers = len(plan.delay_lines()), sum(node.kind in ("route_server", "vpn", "expressroute") for node in plan.nodes)
+    delays, speakers = len(delay_lines(plan)), sum(node.kind in ("route_server", "vpn", "expressroute") for node in plan.nodes)
     ports = len(plan.nics()) + 2 * len(plan.peerings) + len(plan.bridges)
     memory = LABD + CONTROLLER + DATABASE + COMMAND + SWITCH + PORT * ports + DELAY_LINE * delays
     memory += NAMESPACE * (1 + len(plan.nodes)) + sum(_megabytes(plan, node, daemon) for node, daemon in daemons)

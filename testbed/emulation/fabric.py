@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -14,9 +14,10 @@ from testbed.emulation import netns, syscalls
 from testbed.emulation.keys import Keys, holds_keys, write_private
 from testbed.emulation.ledger import Entry
 from testbed.emulation.paths import LabPaths
-from testbed.emulation.shaping import shape
+from testbed.emulation.shaping import queueing
 from testbed.errors import LabError
-from testbed.plan.types import Node, PeeringEnd, PeeringLink, Plan, Wire
+from testbed.plan.delay_lines import delay_lines, delayed, peering_line, wire_ends
+from testbed.plan.types import Node, PeeringLink, Plan
 
 MTU = 1500
 _EVERYWHERE = {
@@ -76,7 +77,7 @@ def create_links(plan: Plan) -> None:
         f"link add {nic.id} mtu {MTU} type veth peer name {nic.name} mtu {MTU} address {nic.mac} netns {ids[nic.node]}"
         for nic in plan.nics()
     ]
-    lines += [_wire(ids, wire) for wire in plan.wires]
+    lines += wire_lines(plan)
     lines += [f"link set {nic.id} up alias {_alias(nic.label)}" for nic in plan.nics()]
     lines += peering_lines(plan, plan.peerings)
     run_batches([Batch("fabric", plan.fabric, ("ip", "-batch", "-"), lines)])
@@ -85,54 +86,44 @@ def create_links(plan: Plan) -> None:
 
 def peering_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[str]:
     """Lines for ``ip -batch`` that make the veths of peerings across regions: one, or two with a delay line between them."""
-    delayed = plan.delay_lines()
     lines = []
     for link in links:
         if link.kind == "veth":
-            first, second = link.ends
-            pairs = [(end.id, inner_end(end)) for end in link.ends] if link in delayed else [(first.id, second.id)]
+            outer, line = [end.id for end in link.ends], peering_line(plan, link)
+            pairs = [(outer[0], outer[1])] if line is None else list(zip(outer, line.spans[0].devices, strict=True))
             lines += [f"link add {outer} mtu {MTU} type veth peer name {inner} mtu {MTU}" for outer, inner in pairs]
             lines += [f"link set {inner} up" for _, inner in pairs]
             lines += [f"link set {end.id} up alias {_alias(f'{end.bridge}->{end.peer_vnet}')}" for end in link.ends]
     return lines
 
 
-def inner_end(end: PeeringEnd) -> str:
-    """The device on the delay line's side of one end of a link."""
-    return f"{end.id}d"
-
-
 def removal_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[str]:
     """Lines for ``ip -batch`` that remove the veths of peerings; ``plan`` is the one they were made by."""
-    delayed = plan.delay_lines()
-    return [f"link delete {end.id}" for link in links if link.kind == "veth" for end in (link.ends if link in delayed else link.ends[:1])]
+    veths = [link for link in links if link.kind == "veth"]
+    return [f"link delete {end.id}" for link in veths for end in (link.ends if peering_line(plan, link) else link.ends[:1])]
 
 
 def shaping_lines(plan: Plan, links: Iterable[PeeringLink]) -> list[str]:
     """Lines for ``tc -batch`` that shape the veths of peerings, each direction by itself."""
-    can = plan.capabilities
-    lines: list[str] = []
-    for link in links:
-        if link.kind == "veth":
-            for end in link.ends:
-                lines += shape(
-                    end.id,
-                    rate=link.rate if can.rate else None,
-                    delay=link.delay,
-                    jitter=link.jitter,
-                    loss=link.loss,
-                    reorder=link.reorder,
-                    netem=can.netem,
-                )
+    ends = [(end.id, link.shape) for link in links if link.kind == "veth" for end in link.ends]
+    return [line for device, shape in ends for line in queueing(device, shape, netem=plan.capabilities.netem)]
+
+
+def wire_lines(plan: Plan) -> list[str]:
+    """Lines for ``ip -batch`` that make the veths of wires: one, or two with a delay line between them."""
+    ids = {node.name: node.id for node in plan.nodes}
+    lines = []
+    for wire in plan.wires:
+        ends = [
+            f"{name} mtu {MTU} address {mac} netns {ids[node]}" for node, name, mac in zip(wire.nodes, wire.names, wire.macs, strict=True)
+        ]
+        if delayed(plan, wire.shape):
+            inner = wire_ends(wire)
+            lines += [f"link add {end} type veth peer name {device} mtu {MTU}" for end, device in zip(ends, inner, strict=True)]
+            lines += [f"link set {device} up" for device in inner]
+        else:
+            lines.append(f"link add {ends[0]} type veth peer name {ends[1]}")
     return lines
-
-
-def _wire(ids: Mapping[str, str], wire: Wire) -> str:
-    first, second = (ids[node] for node in wire.nodes)
-    return (
-        f"link add {wire.names[0]} mtu {MTU} address {wire.macs[0]} netns {first} "
-        f"type veth peer name {wire.names[1]} mtu {MTU} address {wire.macs[1]} netns {second}"
-    )
 
 
 def _alias(text: str) -> str:
@@ -160,12 +151,11 @@ def _wire_ends(plan: Plan) -> dict[str, list[tuple[str, str]]]:
 
 
 def _wire_shaping(plan: Plan) -> list[tuple[Node, list[str]]]:
-    can = plan.capabilities
     return [
         (plan.node(node), lines)
         for wire in plan.wires
         for node, name in zip(wire.nodes, wire.names, strict=True)
-        if (lines := shape(name, rate=wire.rate if can.rate else None, delay=wire.delay, netem=can.netem))
+        if (lines := queueing(name, wire.shape, netem=plan.capabilities.netem))
     ]
 
 
@@ -188,7 +178,7 @@ def _settle(plan: Plan, node: Node, wires: Sequence[str]) -> None:
     with netns.inside(node.id):
         if missing := netns.write_sysctls(_of_interfaces(node.sysctls)):
             raise LabError(f"{node.name}: there is no sysctl {next(iter(missing))}", "the kernel lacks a feature that the plan needs")
-        if plan.capabilities.datapath == "netdev" or plan.delay_lines():  # both forward packets as they are, unfinished sums and all
+        if plan.capabilities.datapath == "netdev" or delay_lines(plan):  # both forward packets as they are, unfinished sums and all
             for name in [*(nic.name for nic in node.nics), *wires]:
                 syscalls.transmit_checksums_in_software(name)
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import msgspec
 
 import testbed
-from testbed.emulation import delay_lines, fabric, ledger, netns, openvswitch, ovsdb, readiness
+from testbed.emulation import fabric, ledger, netns, openvswitch, ovsdb, readiness
 from testbed.emulation.daemons import LAB, Launcher, Running, Startup, check_configurations
+from testbed.emulation.delay_lines import delay_line_argv, silent_delay_line
 from testbed.emulation.paths import LabPaths, namespaces
 from testbed.emulation.processes import last_words
 from testbed.errors import LabError
-from testbed.plan.types import PeeringLink, Plan
+from testbed.plan.delay_lines import DelayLine, delay_lines
+from testbed.plan.types import Plan
 from testbed.wait import Check, wait_until
 
 STAGES = ("network", "daemons", "tunnels", "sessions", "routes")
@@ -113,7 +115,7 @@ class Lab:
             network.create_namespaces()
         self._start_database()
         network.create_links()
-        self.start_delay_lines(self.plan, self.plan.peerings)
+        self.start_delay_lines(delay_lines(self.plan))
         self._start_switch()
         fabric.write_files(self.plan, self.paths)
         network.configure_hosts()
@@ -148,11 +150,10 @@ class Lab:
         """Start ovs-vswitchd on the database as it is."""
         self._start(("ovs-vswitchd", openvswitch.switch_argv(self.paths), openvswitch.environment(self.paths)))
 
-    def start_delay_lines(self, plan: Plan, links: Iterable[PeeringLink]) -> None:
-        """Start the delay lines of those of the plan's links that have one."""
-        for link in links:
-            if link in plan.delay_lines():
-                self._start((delay_lines.process_name(link), delay_lines.argv(link), _OWN_CODE))
+    def start_delay_lines(self, lines: Iterable[DelayLine]) -> None:
+        """Start delay lines."""
+        for line in lines:
+            self._start((line.process, delay_line_argv(line), _OWN_CODE))
 
     def start_database(self) -> None:
         """Start ovsdb-server on the file that is there."""
@@ -177,7 +178,7 @@ class Lab:
         try:
             with ovsdb.Connection(openvswitch.database_socket(self.paths)) as connection:
                 reason = openvswitch.applied(connection) or openvswitch.misplaced_port(connection, self.plan)
-                return reason or delay_lines.missing(self.plan)
+                return reason or silent_delay_line(self.plan)
         except LabError as error:  # if it died, the next look at the processes says so with its last words
             return error.message
 

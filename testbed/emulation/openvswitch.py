@@ -131,7 +131,7 @@ def _peering_port(link: PeeringLink, end: PeeringEnd, other: PeeringEnd) -> list
     if link.kind == "patch":
         interface |= {"type": "patch", "options": to_map({"peer": other.id})}
     operations = _port_and_interface(end.id, interface, f"{other.peer_vnet}->{end.peer_vnet}", peer=end.peer_vnet)
-    if link.kind == "veth" and (link.rate or link.delay or link.loss):  # or Open vSwitch would remove our queueing discipline
+    if link.kind == "veth" and (link.shape.rate or link.shape.impaired):  # or Open vSwitch would remove our queueing discipline
         operations[1]["row"]["qos"] = named(f"qos_{end.id}")
         operations.append({"op": "insert", "table": "QoS", "row": {"type": "linux-noop"}, "uuid-name": f"qos_{end.id}"})
     return operations

@@ -12,11 +12,12 @@ from functools import partial
 
 import msgspec
 
-from testbed.emulation import delay_lines, fast_clocks
+from testbed.emulation import fast_clocks
 from testbed.emulation.daemons import LAB, Running, Startup, clean_up_after, find, launch
 from testbed.emulation.lab import Lab
 from testbed.emulation.processes import Identity, end, send_signal
 from testbed.errors import LabError
+from testbed.plan.delay_lines import delay_lines
 from testbed.wait import wait_until
 
 
@@ -140,8 +141,8 @@ class Supervisor:
             "ovs-vswitchd": self.lab.start_switch_daemon,
             "ovsdb-server": self.lab.start_database,
         }
-        for link in self.lab.plan.delay_lines():
-            starts[delay_lines.process_name(link)] = partial(self.lab.start_delay_lines, self.lab.plan, [link])
+        for line in delay_lines(self.lab.plan):
+            starts[line.process] = partial(self.lab.start_delay_lines, [line])
         if daemon not in starts:
             raise LabError(f"the lab has no process {daemon}", f"it has: {', '.join(starts)}")
         starts[daemon]()

@@ -338,11 +338,28 @@ class Gateway(Declared):
     )
 
 
+Percent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_boolean)]
+
+
+class Link(Declared):
+    """What a path does to packets, in each direction: between two regions, or one of a circuit's lines."""
+
+    delay: Seconds = Field(default=0.0, description="One-way delay")
+    jitter: Seconds = Field(default=0.0, description="Its variation")
+    loss: Percent = Field(default=0.0, description="Packet loss in percent")
+    reorder: Percent = Field(default=0.0, description="Percent of packets that do not wait for the delay, and so overtake others")
+    rate: BitsPerSecond | None = Field(default=None, description="The rate; unlimited when not given")
+
+
 class Circuit(Declared):
     """An ExpressRoute circuit: two MSEE routers (AS 12076) that connect gateways with sites (GW3)."""
 
-    gateways: tuple[Name, ...] = Field(default=(), description="The ExpressRoute gateways connected to it, of any region")
+    gateways: tuple[Name, ...] | dict[Name, Link] = Field(
+        default=(),
+        description="The ExpressRoute gateways connected to it, of any region: names, or the way to each by name",
+    )
     asn: Asn = Field(default=12076, description="The ASN of the Microsoft edge")
+    line: Link = Field(default=Link(), description="The provider's lines: from each MSEE to the sites on the circuit")
 
 
 class SiteCircuit(Declared):
@@ -367,19 +384,6 @@ class Site(Declared):
         default=None, description="The public address of the customer edge; given by itself where it is needed"
     )
     prepend: Prepend = Field(default=0, description="How often its ASN is put before the path, on all its sessions")
-
-
-Percent = Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_boolean)]
-
-
-class Link(Declared):
-    """The properties of the path between two regions (``REGION-REGION``), in each direction."""
-
-    delay: Seconds = Field(default=0.0, description="One-way delay")
-    jitter: Seconds = Field(default=0.0, description="Its variation")
-    loss: Percent = Field(default=0.0, description="Packet loss in percent")
-    reorder: Percent = Field(default=0.0, description="Percent of packets that do not wait for the delay, and so overtake others")
-    rate: BitsPerSecond | None = Field(default=None, description="The rate; unlimited when not given")
 
 
 class BgpTimers(Declared):

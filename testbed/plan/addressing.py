@@ -40,6 +40,11 @@ def peering_port_id(lab: str, vnet: int, peer: int) -> str:
     return f"{lab_id(lab)}q{vnet}x{peer}"
 
 
+def wire_id(lab: str, number: int) -> str:
+    """The name of a wire outside the fabric, by its number in the lab."""
+    return f"{lab_id(lab)}w{number}"
+
+
 def peering_port(peer: int) -> int:
     """The OpenFlow number of a VNet's end of its peering with VNet number ``peer``; NICs count from 1, far below."""
     return PEERING_PORT_BASE + peer

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from testbed.azure.domains import domains
 from testbed.azure.hubs import hubs
 from testbed.azure.networks import layout
 from testbed.azure.peering import Connections, connections
 from testbed.model.addresses import public_addresses
-from testbed.model.topology import Link, Probe, Topology
+from testbed.model.links import link_between
+from testbed.model.topology import Probe, Topology
 from testbed.plan import addressing, nodes, onprem
 from testbed.plan.inventory import Station, plug, public_sites, stations
 from testbed.plan.overlay import tunnels
 from testbed.plan.sessions import sessions
+from testbed.plan.shapes import shape_of, unsupported
 from testbed.plan.templates import Templates
 from testbed.plan.time_lapse import quickened
 from testbed.plan.types import INTERNET, Bridge, Capabilities, LoadBalancerPlan, Nic, Node, PeeringEnd, PeeringLink, Plan, ProbePlan, Wire
@@ -36,13 +38,12 @@ def compile_plan(
     all_domains = domains(topology, connected)
     placed = stations(topology)
     nics = plug(name, topology, (*placed, *public_sites(topology)), bridges, all_domains)
-    links, unsupported = _peerings(name, topology, connected, bridges, able)
     found = hubs(topology, connected)
     plan = layout(topology, found, connected)
     overlay = tunnels(topology, plan, nics)
     spoken = sessions(topology, plan)
     design = nodes.Design(topology, plan, found, nics, overlay, spoken, Templates(templates), templates, able)
-    wires = onprem.wires(name, topology, plan)
+    wires = onprem.wires(name, topology, plan, able)
     return Plan(
         format=FORMAT,
         lab=name,
@@ -51,7 +52,7 @@ def compile_plan(
         fabric=addressing.fabric_name(name),
         capabilities=able,
         bridges=tuple(bridges.values()),
-        peerings=(*links, *_uplinks(name, bridges, nics)),
+        peerings=(*_peerings(name, topology, connected, bridges, able), *_uplinks(name, bridges, nics)),
         nodes=tuple(quickened(node, topology.timers.time_lapse) for node in _nodes(name, placed, design, wires)),
         wires=wires,
         tunnels=overlay,
@@ -61,7 +62,7 @@ def compile_plan(
         domains=all_domains,
         time_lapse=topology.timers.time_lapse,
         restart=topology.supervision.restart,
-        unsupported=unsupported,
+        unsupported=tuple(unsupported(topology, able)),
     )
 
 
@@ -101,23 +102,17 @@ def _uplink(lab: str, bridges: dict[str, Bridge], number: dict[str, int], vnet: 
 
 def _peerings(
     lab: str, topology: Topology, connected: Connections, bridges: dict[str, Bridge], capabilities: Capabilities
-) -> tuple[tuple[PeeringLink, ...], tuple[str, ...]]:
-    """A link for each connected peering (P1), and what of its properties this machine cannot emulate."""
+) -> Iterator[PeeringLink]:
+    """A link for each connected peering (P1)."""
     number = {vnet: place for place, vnet in enumerate(bridges, start=1)}
-    links: list[PeeringLink] = []
-    missing: dict[str, None] = {}
     for vnet in bridges:
         for peer in (each.peer for each in connected.peers(vnet) if number[vnet] < number[each.peer]):
             ends = _end(lab, connected, bridges, number, vnet, peer), _end(lab, connected, bridges, number, peer, vnet)
-            regions = bridges[vnet].region, bridges[peer].region
-            if regions[0] == regions[1]:
-                links.append(PeeringLink(ends, "patch"))
-                continue
-            key, declared = _declared_link(topology, regions)
-            link, lacks = _shaped(ends, key, declared, capabilities)
-            links.append(link)
-            missing.update(dict.fromkeys(lacks))
-    return tuple(links), tuple(missing)
+            one, other = bridges[vnet].region, bridges[peer].region
+            if one == other:
+                yield PeeringLink(ends, "patch")
+            else:
+                yield PeeringLink(ends, "veth", shape_of(link_between(topology, one, other), capabilities))
 
 
 def _end(lab: str, connected: Connections, bridges: dict[str, Bridge], number: dict[str, int], vnet: str, peer: str) -> PeeringEnd:
@@ -129,21 +124,6 @@ def _end(lab: str, connected: Connections, bridges: dict[str, Bridge], number: d
         peer_space=bridges[peer].address_space,
         accept=connected.accept(vnet, peer),
     )
-
-
-def _declared_link(topology: Topology, regions: tuple[str, str]) -> tuple[str, Link]:
-    keys = f"{regions[0]}-{regions[1]}", f"{regions[1]}-{regions[0]}"
-    key = next((key for key in keys if key in topology.links), keys[0])
-    return key, topology.links.get(key, Link())
-
-
-def _shaped(ends: tuple[PeeringEnd, PeeringEnd], key: str, link: Link, capabilities: Capabilities) -> tuple[PeeringLink, list[str]]:
-    """The link as it can be built here, and in words what is left out."""
-    lacks = []
-    if link.rate is not None and not capabilities.rate:
-        lacks.append(f"links.{key}.rate: this kernel cannot shape a link; it is built without a limit")
-        link = link.model_copy(update={"rate": None})
-    return PeeringLink(ends, "veth", link.delay, link.jitter, link.loss, link.rate, link.reorder), lacks
 
 
 def _load_balancers(topology: Topology) -> tuple[LoadBalancerPlan, ...]:

@@ -9,7 +9,7 @@ from testbed.plan.fabric_index import FabricIndex
 from testbed.plan.flows import route_flows, static_flows, static_groups
 from testbed.plan.openflow import Flow
 from testbed.plan.render import listing
-from testbed.plan.types import Nic, Node, PeeringLink, Plan
+from testbed.plan.types import Nic, Node, PeeringEnd, Plan, Shape
 
 
 def describe(plan: Plan) -> str:
@@ -45,19 +45,23 @@ def _bridges(plan: Plan) -> Iterator[str]:
 def _peerings(plan: Plan) -> Iterator[str]:
     vnet = {bridge.id: bridge.vnet for bridge in plan.bridges}
     rows = [
-        (f"{vnet[a.bridge]} - {vnet[b.bridge]}", link.kind, f"{a.id}:{a.port}", f"{b.id}:{b.port}", f"{a.accept}/{b.accept}", _shape(link))
+        (f"{vnet[a.bridge]} - {vnet[b.bridge]}", link.kind, _port(a), _port(b), f"{a.accept}/{b.accept}", _shape(link.shape))
         for link in plan.peerings
         for a, b in [link.ends]
     ]
     yield from _section("peerings", ("between", "link", "port", "port", "admits", "shaped"), rows)
 
 
-def _shape(link: PeeringLink) -> str:
-    parts = [f"{link.delay * 1000:g} ms" if link.delay else "", f"±{link.jitter * 1000:g} ms" if link.jitter else ""]
+def _port(end: PeeringEnd) -> str:
+    return f"{end.id}:{end.port}"
+
+
+def _shape(shape: Shape) -> str:
+    parts = [f"{shape.delay * 1000:g} ms" if shape.delay else "", f"±{shape.jitter * 1000:g} ms" if shape.jitter else ""]
     parts += [
-        f"{link.loss:g} % loss" if link.loss else "",
-        f"{link.reorder:g} % overtake" if link.reorder else "",
-        f"{link.rate / 1e6:g} Mbit/s" if link.rate else "",
+        f"{shape.loss:g} % loss" if shape.loss else "",
+        f"{shape.reorder:g} % overtake" if shape.reorder else "",
+        f"{shape.rate / 1e6:g} Mbit/s" if shape.rate else "",
     ]
     return ", ".join(part for part in parts if part)
 
@@ -99,8 +103,8 @@ def _sessions(plan: Plan) -> Iterator[str]:
 
 
 def _wires(plan: Plan) -> Iterator[str]:
-    rows = [(" - ".join(each.nodes), " - ".join(each.names), " - ".join(each.addresses)) for each in plan.wires]
-    yield from _section("wires outside the fabric", ("between", "interfaces", "addresses"), rows)
+    rows = [(" - ".join(each.nodes), " - ".join(each.names), " - ".join(each.addresses), _shape(each.shape)) for each in plan.wires]
+    yield from _section("wires outside the fabric", ("between", "interfaces", "addresses", "shaped"), rows)
 
 
 def _nodes(plan: Plan) -> Iterator[str]:

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from testbed.azure.networks import EXPRESSROUTE, Layout, msee_name
+from testbed.model.links import to_gateway
 from testbed.model.topology import Site, Topology
 from testbed.plan import addressing, frr
 from testbed.plan.nodes import Design, first_host, own_addresses, sysctls
-from testbed.plan.types import INTERNET, Node, Wire
+from testbed.plan.shapes import shape_of
+from testbed.plan.types import INTERNET, Capabilities, Node, Shape, Wire
 
-LAN = "lan"
+_LAN = "", Shape()
 
 
 def names(topology: Topology) -> tuple[str, ...]:
@@ -21,24 +23,42 @@ def names(topology: Topology) -> tuple[str, ...]:
     return (*edges, *topology.sites, *hosts)
 
 
-def wires(lab: str, topology: Topology, plan: Layout) -> tuple[Wire, ...]:
+def wires(lab: str, topology: Topology, plan: Layout, can: Capabilities) -> tuple[Wire, ...]:
     """Circuits as the BGP sessions over them have them, then the LANs of the sites; interfaces are named w0, w1 … in each node."""
+    lines = dict(_lines(topology, can))
     used: Counter[str] = Counter()
     found: list[Wire] = []
     for adjacency in plan.network.adjacencies:
         if adjacency.kind == EXPRESSROUTE:
             addresses = f"{adjacency.a.address}/31", f"{adjacency.b.address}/31"
-            found.append(_wire(lab, (adjacency.a.router, adjacency.b.router), addresses, used, len(found)))
+            nodes = adjacency.a.router, adjacency.b.router
+            found.append(_wire(lab, nodes, addresses, used, len(found), lines[nodes]))
     for name, site in topology.sites.items():
         for host, address in site.hosts.items():
             found.append(_wire(lab, (name, host), ("", f"{address}/32"), used, len(found)))
     return tuple(found)
 
 
-def _wire(lab: str, nodes: tuple[str, str], addresses: tuple[str, str], used: Counter[str], number: int) -> Wire:
+def _lines(topology: Topology, can: Capabilities) -> Iterator[tuple[tuple[str, str], tuple[str, Shape]]]:
+    """By their ends, the lines of all circuits: which circuit's each is, and what it is like."""
+    for name, circuit in topology.circuits.items():
+        for edge in (msee_name(name, number) for number in (0, 1)):
+            for gateway in circuit.gateways:
+                for instance in (0, 1):
+                    yield (f"{gateway}-{instance}", edge), (name, shape_of(to_gateway(circuit, gateway), can))
+            for site, declared in topology.sites.items():
+                if name in declared.circuits:
+                    yield (edge, site), (name, shape_of(circuit.line, can))
+
+
+def _wire(
+    lab: str, nodes: tuple[str, str], addresses: tuple[str, str], used: Counter[str], number: int, line: tuple[str, Shape] = _LAN
+) -> Wire:
+    circuit, shape = line
     names = f"w{used[nodes[0]]}", f"w{used[nodes[1]]}"
     used.update(nodes)
-    return Wire(nodes, names, addresses, (addressing.wire_mac(lab, number, 0), addressing.wire_mac(lab, number, 1)))
+    macs = addressing.wire_mac(lab, number, 0), addressing.wire_mac(lab, number, 1)
+    return Wire(addressing.wire_id(lab, number), nodes, names, addresses, macs, shape, circuit)
 
 
 def node(number: str, name: str, design: Design, links: tuple[Wire, ...]) -> Node:

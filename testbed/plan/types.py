@@ -80,21 +80,27 @@ class PeeringEnd(Struct, frozen=True):
     accept: str
 
 
-class PeeringLink(Struct, frozen=True):
-    """A connected peering: a patch link inside a region, a shaped veth across regions (seconds, bit/s, percent)."""
+class Shape(Struct, frozen=True):
+    """What a link does to packets, in each direction: seconds, seconds (uniform, both ways), percent, percent that do not wait, bit/s."""
 
-    ends: tuple[PeeringEnd, PeeringEnd]
-    kind: str  # "patch" or "veth"
     delay: float = 0.0
     jitter: float = 0.0
     loss: float = 0.0
-    rate: float | None = None
     reorder: float = 0.0
+    rate: float | None = None
 
     @property
     def impaired(self) -> bool:
         """Whether packets are delayed or lost on it."""
         return bool(self.delay or self.jitter or self.loss)
+
+
+class PeeringLink(Struct, frozen=True):
+    """A connected peering: a patch link inside a region, a shaped veth across regions."""
+
+    ends: tuple[PeeringEnd, PeeringEnd]
+    kind: str  # "patch" or "veth"
+    shape: Shape = Shape()
 
 
 class Daemon(Struct, frozen=True):
@@ -131,14 +137,18 @@ class Node(Struct, frozen=True):
 
 
 class Wire(Struct, frozen=True):
-    """A point-to-point link between two nodes outside the fabric (a circuit, a site's LAN): veth, one end in each namespace."""
+    """A point-to-point link between two nodes outside the fabric (a circuit, a site's LAN): veth, one end in each namespace.
 
+    Where a delay line carries it, it is two veths that meet in the fabric's namespace, by names that begin with ``id``.
+    """
+
+    id: str
     nodes: tuple[str, str]
     names: tuple[str, str]  # interface names inside
     addresses: tuple[str, str]  # with prefix length; may be empty
     macs: tuple[str, str]
-    delay: float = 0.0
-    rate: float | None = None
+    shape: Shape = Shape()
+    circuit: str = ""  # none: a site's LAN
 
 
 class TunnelPlan(Struct, frozen=True):
@@ -214,9 +224,9 @@ class Plan(Struct, frozen=True):
         """The node of that name. Raises KeyError."""
         return {node.name: node for node in self.nodes}[name]
 
-    def delay_lines(self) -> tuple[PeeringLink, ...]:
-        """The links whose delay, jitter and loss a process of the lab emulates, because the kernel cannot."""
-        return () if self.capabilities.netem else tuple(link for link in self.peerings if link.impaired)
+    def shapes(self) -> tuple[Shape, ...]:
+        """What the links between regions and the wires do to packets."""
+        return (*(link.shape for link in self.peerings), *(wire.shape for wire in self.wires))
 
     def nics(self) -> tuple[Nic, ...]:
         """All NICs plugged into the fabric."""

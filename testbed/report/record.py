@@ -15,6 +15,7 @@ from typing import Any
 
 from testbed import __version__
 from testbed.errors import InputError
+from testbed.plan.delay_lines import delay_lines
 from testbed.plan.types import Plan
 from testbed.scenario.runner import StepResult
 
@@ -40,11 +41,11 @@ def machine() -> dict[str, Any]:
 def emulation(plan: Plan) -> dict[str, str | None]:
     """What the fabric was made of: Open vSwitch's datapath, who encrypts, who delays and drops packets; None: nobody had to."""
     encrypted = any(tunnel.type == "ipsec" for tunnel in plan.tunnels)
-    impaired = any(link.impaired for link in plan.peerings)
+    impaired = any(shape.impaired for shape in plan.shapes())
     return {
         "datapath": plan.capabilities.datapath,
         "ipsec_backend": plan.capabilities.ipsec if encrypted else None,
-        "delay": ("delay line" if plan.delay_lines() else "netem") if impaired else None,
+        "delay": ("delay line" if delay_lines(plan) else "netem") if impaired else None,
     }
 
 

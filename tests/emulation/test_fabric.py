@@ -15,7 +15,7 @@ import pytest
 from testbed.emulation import client, enter, mininet_lab, netns, openvswitch, ovsdb, readiness
 from testbed.emulation.client import LabClient
 from testbed.plan import addressing
-from testbed.plan.types import Plan, Wire
+from testbed.plan.types import Plan, Shape, Wire
 from testbed.wait import wait_until
 
 pytestmark = pytest.mark.root
@@ -169,8 +169,9 @@ def test_mininets_prompt_runs_commands_and_leaves_the_lab_up(lab: LabClient, tmp
 def test_wires_and_packet_filters(small_plan: Callable[[str], Plan], lab_name: str, down: Callable[[str], float]) -> None:
     plan = small_plan(lab_name)
     wire = Wire(
-        ("vm1", "vm2"), ("to-vm2", "to-vm1"), ("198.51.100.0/31", "198.51.100.1/31"), ("02:aa:00:00:00:01", "02:aa:00:00:00:02"), rate=1e6
-    )
+        "wire", ("vm1", "vm2"), ("to-vm2", "to-vm1"), ("198.51.100.0/31", "198.51.100.1/31"),
+        ("02:aa:00:00:00:01", "02:aa:00:00:00:02"), Shape(rate=1e6),
+    )  # fmt: skip
     table = "table inet guard {\n chain in { type filter hook input priority 0; udp dport 9 drop; }\n}\n"
     own = {"vm1": {"setup": (*plan.node("vm1").setup, "route add 192.0.2.0/24 via 198.51.100.1 dev to-vm2")}, "vm2": {"nftables": table}}
     nodes = tuple(msgspec.structs.replace(node, **own.get(node.name, {})) for node in plan.nodes)

@@ -22,6 +22,7 @@ QUICK = {
     "eight-nvas",
     "expressroute-overlay",
     "expressroute-plain",
+    "expressroute-wan",
     "full-mesh",
     "internet-overlay",
     "ipsec-overlay",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from testbed.model.addresses import GATEWAY_SUBNET, instance_addresses, usable
@@ -54,11 +54,12 @@ def kinds(design: Design) -> Iterator[Finding]:
             yield Finding(f"sites.{name}.circuits[{number}]", f"{circuit_name} is there twice", "name each once")
 
 
-def _gateways(design: Design, path: str, names: tuple[str, ...], kind: str, what: str) -> Iterator[Finding]:
+def _gateways(design: Design, path: str, names: Collection[str], kind: str, what: str) -> Iterator[Finding]:
     for number, name in enumerate(names):
         gateway = design.topology.gateways.get(name)
         if gateway is not None and gateway.type != kind:
-            yield Finding(f"{path}[{number}]", f"{name} is of type {gateway.type}; {what} needs {kind}", f"name a gateway of type {kind}")
+            step = f".{name}" if isinstance(names, dict) else f"[{number}]"
+            yield Finding(f"{path}{step}", f"{name} is of type {gateway.type}; {what} needs {kind}", f"name a gateway of type {kind}")
     for number, name in repeated(names):
         yield Finding(f"{path}[{number}]", f"{name} is there twice", "name each once")
 

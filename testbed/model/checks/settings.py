@@ -1,4 +1,4 @@
-"""Links between regions and protocol timers."""
+"""Links between regions, the lines of circuits, and protocol timers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 
 from testbed.model.design import Design
 from testbed.model.findings import Finding
-from testbed.model.regions import splits
+from testbed.model.links import declared_links, splits
 
 LONGEST_HOLD = 65535
 
 
 def links(design: Design) -> Iterator[Finding]:
-    """A link names two regions, once; its jitter does not exceed its delay, without which no packet overtakes another."""
+    """A link names two regions, once."""
     regions = design.declared["regions"]
     seen: dict[frozenset[str], str] = {}
-    for key, link in design.topology.links.items():
+    for key in design.topology.links:
         path = f"links.{key}"
         pairs = splits(key, regions)
         if not pairs:
@@ -26,6 +26,11 @@ def links(design: Design) -> Iterator[Finding]:
             yield Finding(path, f"these regions have a link already, {seen[frozenset(pairs[0])]}", "keep one of them")
         else:
             seen[frozenset(pairs[0])] = key
+
+
+def impairments(design: Design) -> Iterator[Finding]:
+    """Jitter does not exceed the delay, without which no packet overtakes another either; of links and circuits alike."""
+    for path, link in declared_links(design.topology):
         if link.jitter > link.delay:
             yield Finding(f"{path}.jitter", f"{link.jitter:g} s is more than the delay of {link.delay:g} s", "make it smaller")
         if link.reorder and not link.delay:
@@ -59,4 +64,4 @@ def bfd_timers(design: Design) -> Iterator[Finding]:
         yield Finding("timers.bfd.interval", f"{bfd.interval:g} s is not between 10 ms and 60 s", "use e.g. 100ms")
 
 
-CHECKS = (links, bgp_timers, bfd_timers)
+CHECKS = (links, impairments, bgp_timers, bfd_timers)

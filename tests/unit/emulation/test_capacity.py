@@ -13,6 +13,7 @@ from testbed.emulation.estimate import MB, Limits, Needs, in_words, needs, short
 from testbed.errors import ExitCode, InputError, LabError, LabExists, MachineError, NotReady
 from testbed.model.loader import load_topology
 from testbed.plan.compile import compile_plan
+from testbed.plan.delay_lines import delay_lines
 from testbed.plan.templates import load_templates
 from testbed.plan.types import Plan
 
@@ -32,7 +33,7 @@ def test_the_dual_region_takes_what_was_measured(plan: Plan) -> None:
     """Measured for the like of it: 187 MB of labd and below, and the command; 16 processes."""
     wanted = needs(plan)
     assert 187 * MB < wanted.memory < 320 * MB
-    assert wanted.processes == 4 + len(plan.delay_lines()) + sum(len(node.daemons) for node in plan.nodes)
+    assert wanted.processes == 4 + len(delay_lines(plan)) + sum(len(node.daemons) for node in plan.nodes)
     assert wanted.namespaces == 1 + len(plan.nodes)
     assert 80 <= wanted.files < 250
     assert wanted.tasks > wanted.processes

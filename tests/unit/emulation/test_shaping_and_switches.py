@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from testbed.emulation import changes, delay_lines, fabric, openvswitch
-from testbed.emulation.shaping import shape
+from testbed.emulation import changes, fabric, openvswitch
+from testbed.emulation.delay_lines import delay_line_argv
+from testbed.emulation.shaping import queueing
 from testbed.errors import LabError
-from testbed.plan.types import Bridge, Capabilities, Nic, Node, PeeringEnd, PeeringLink, Plan, TunnelPlan, Wire
+from testbed.plan.delay_lines import delay_lines
+from testbed.plan.types import Bridge, Capabilities, Nic, Node, PeeringEnd, PeeringLink, Plan, Shape, TunnelPlan, Wire
 
 
 def nic(label: str, number: int, bridge: str = "t0b1") -> Nic:
@@ -38,36 +40,37 @@ def link(number: int, kind: str, **more: float) -> PeeringLink:
     ends = tuple(
         PeeringEnd(f"t0p{number + side}", f"t0b{side + 1}", number + side, vnet, (), "all") for side, vnet in ((0, "hub2"), (1, "hub1"))
     )
-    return PeeringLink((ends[0], ends[1]), kind, **more)
+    return PeeringLink((ends[0], ends[1]), kind, Shape(**more))
 
 
 PLAN = Plan(
     format=1, lab="lab", lab_id="t0", topology="t", fabric="t0fab", capabilities=Capabilities(),
     bridges=(Bridge("t0b1", 1, "hub1", "r1", ("10.1.0.0/16",)), Bridge("t0b2", 2, "hub2", "r2", ("10.2.0.0/16",))),
     peerings=(link(20, "veth", rate=1e9),), nodes=(node("vm1", 4), node("nva1", 5, setup=("route add default via 10.1.0.1 dev eth0",))),
-    wires=(Wire(("vm1", "nva1"), ("w0", "w1"), ("192.0.2.0/31", ""), ("02:00:00:00:01:00", "02:00:00:00:01:01")),),
+    wires=(Wire("t0w0", ("vm1", "nva1"), ("w0", "w1"), ("192.0.2.0/31", ""), ("02:00:00:00:01:00", "02:00:00:00:01:01")),),
     tunnels=(TunnelPlan("vx", "vxlan", ("vm1", "nva1"), ("vx0", "vx1"), ("10.1.0.4", "10.1.0.5"), ("198.18.0.0", "198.18.0.1"), 1, 1450),),
     sessions=(), load_balancers=(), hubs=(), domains=(),
 )  # fmt: skip
 
 
 def test_a_rate_alone_is_a_token_bucket() -> None:
-    assert shape("p1", rate=1e8) == ["qdisc replace dev p1 root handle 2: tbf rate 100000000bit burst 125000 latency 50ms"]
+    lines = queueing("p1", Shape(rate=1e8), netem=True)
+    assert lines == ["qdisc replace dev p1 root handle 2: tbf rate 100000000bit burst 125000 latency 50ms"]
 
 
 def test_delay_and_rate_are_nested_where_the_kernel_has_netem() -> None:
-    lines = shape("p1", rate=1e9, delay=0.04, jitter=0.001, loss=0.5, reorder=2, netem=True)
+    lines = queueing("p1", Shape(0.04, 0.001, 0.5, 2, 1e9), netem=True)
     assert lines[0] == "qdisc replace dev p1 root handle 1: netem limit 10000 delay 40000us 1000us loss 0.5% reorder 2%"
     assert " parent 1:1 handle 2: tbf " in lines[1]
 
 
-@pytest.mark.parametrize(("rate", "delay", "netem"), [(None, 0.0, True), (None, 0.04, False)])
-def test_what_is_not_asked_for_or_impossible_is_left_out(rate: float | None, delay: float, netem: bool) -> None:
-    assert shape("p1", rate=rate, delay=delay, netem=netem) == []
+@pytest.mark.parametrize(("shape", "netem"), [(Shape(), True), (Shape(0.04), False)])
+def test_what_is_not_asked_for_or_impossible_is_left_out(shape: Shape, netem: bool) -> None:
+    assert queueing("p1", shape, netem=netem) == []
 
 
 def test_a_slow_link_still_lets_a_full_frame_through() -> None:
-    assert "burst 6056 " in shape("p1", rate=64e3)[0]
+    assert "burst 6056 " in queueing("p1", Shape(rate=64e3), netem=False)[0]
 
 
 def test_all_bridges_and_ports_are_one_transaction_with_the_plans_numbers() -> None:
@@ -106,10 +109,34 @@ def test_a_delayed_link_has_a_delay_line_between_two_veths_where_the_kernel_has_
     made = [line.split()[2] for line in fabric.peering_lines(plan, [delayed]) if line.startswith("link add")]
     assert made == ["t0p20", "t0p21"]
     assert fabric.removal_lines(plan, [delayed]) == ["link delete t0p20", "link delete t0p21"]
-    assert delay_lines.argv(delayed)[-6:] == ("t0p20d", "t0p21d", "0.04", "0.0", "0.5", "0.0")
+    (line,) = delay_lines(plan)
+    assert delay_line_argv(line)[-6:] == ("t0p20d", "t0p21d", "0.04", "0.0", "0.5", "0.0")
     with_netem = msgspec.structs.replace(plan, capabilities=Capabilities(netem=True))
-    assert with_netem.delay_lines() == ()
+    assert delay_lines(with_netem) == ()
     assert fabric.removal_lines(with_netem, [delayed]) == ["link delete t0p20"]
+
+
+def test_the_impaired_lines_of_a_circuit_are_carried_by_one_process() -> None:
+    (lan,) = PLAN.wires
+    far, near = Shape(0.04, jitter=0.001), Shape(0.002, loss=1)
+    lines = tuple(
+        msgspec.structs.replace(lan, id=f"t0w{number}", shape=shape, circuit=circuit)
+        for number, (shape, circuit) in enumerate([(far, "london"), (near, "london"), (Shape(), "london"), (near, "dublin")], start=1)
+    )
+    plan = msgspec.structs.replace(PLAN, wires=(lan, *lines))
+    assert {line.process: [span.devices for span in line.spans] for line in delay_lines(plan)} == {
+        "delay-london": [("t0w1a", "t0w1b"), ("t0w2a", "t0w2b")],
+        "delay-dublin": [("t0w4a", "t0w4b")],
+    }
+    london = delay_line_argv(delay_lines(plan)[0])
+    assert london[-12:] == ("t0w1a", "t0w1b", "0.04", "0.001", "0.0", "0.0", "t0w2a", "t0w2b", "0.002", "0.0", "1", "0.0")
+    made = fabric.wire_lines(plan)
+    assert sum(line.startswith("link add") for line in made) == 1 + 2 + 2 + 1 + 2
+    assert "link add w0 mtu 1500 address 02:00:00:00:01:00 netns t0n4 type veth peer name t0w1a mtu 1500" in made
+    assert "link set t0w1a up" in made
+    with_netem = msgspec.structs.replace(plan, capabilities=Capabilities(netem=True))
+    assert delay_lines(with_netem) == ()
+    assert len(fabric.wire_lines(with_netem)) == 5
 
 
 def test_the_controller_is_tried_by_every_bridge() -> None:
@@ -135,7 +162,7 @@ def test_a_change_of_shape_replaces_a_link_and_a_change_of_policy_does_not() -> 
     shaped = msgspec.structs.replace(PLAN, peerings=(link(20, "veth", rate=5e8),))
     assert changes.difference(PLAN, shaped) == ([shaped.peerings[0]], [PLAN.peerings[0]])
     first, second = PLAN.peerings[0].ends
-    policy = PeeringLink((msgspec.structs.replace(first, accept="direct"), second), "veth", rate=1e9)
+    policy = PeeringLink((msgspec.structs.replace(first, accept="direct"), second), "veth", Shape(rate=1e9))
     assert changes.difference(PLAN, msgspec.structs.replace(PLAN, peerings=(policy,))) == ([], [])
 
 

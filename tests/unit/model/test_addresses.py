@@ -6,8 +6,8 @@ import pytest
 
 from testbed.errors import InputError
 from testbed.model.addresses import assign_addresses, gateway_addresses, route_server_addresses, subnet_of, usable
+from testbed.model.links import link_between, splits
 from testbed.model.loader import parse_topology
-from testbed.model.regions import link_between, splits
 from testbed.model.topology import Topology
 
 DESIGN = """

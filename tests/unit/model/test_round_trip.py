@@ -60,7 +60,8 @@ def designs(draw: st.DrawFn) -> dict[str, Any]:
         }
     design["gateways"] = {"er": {"type": "expressroute", "vnet": "hub0"}, "vpn": {"type": "vpn", "vnet": "hub0"}} if draw(flag) else {}
     if design["gateways"]:
-        design["circuits"] = {"london": {"gateways": ["er"]}}
+        line = {"delay": "5ms", "jitter": draw(st.sampled_from([0, "1ms"])), "loss": 0.5, "reorder": 1, "rate": "200mbit"}
+        design["circuits"] = {"london": {"gateways": draw(st.sampled_from([["er"], {"er": {}}, {"er": line}])), "line": line}}
         circuits = draw(st.sampled_from([["london"], {"london": {"prepend": 2}}]))
         design["sites"] = {"dc": {"asn": 65200, "prefixes": ["172.16.0.0/16"], "circuits": circuits, "connections": ["vpn"]}}
         design["sites"]["dc"]["hosts"] = {"client": "172.16.0.10"}

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from testbed.errors import InputError
 from testbed.model.loader import parse_topology
+from testbed.model.topology import Circuit, Link
 from testbed.plan.compile import compile_plan
+from testbed.plan.delay_lines import delay_lines
 from testbed.plan.templates import Templates, load_templates
-from testbed.plan.types import Capabilities, Plan
+from testbed.plan.types import Capabilities, Plan, Shape
 
 from . import designs
 
@@ -112,15 +114,42 @@ def test_sessions(plan: Plan) -> None:
 def test_what_the_machine_cannot_do_is_said_and_not_built(plan: Plan) -> None:
     assert plan.unsupported == ()
     hubs = next(link for link in plan.peerings if link.kind == "veth")
-    assert (hubs.delay, hubs.rate) == (0.04, 1e9)
+    assert hubs.shape == Shape(0.04, rate=1e9)
     unable = designs.compiled(designs.overlay(), capabilities=Capabilities(rate=False))
     assert unable.unsupported == ("links.region1-region2.rate: this kernel cannot shape a link; it is built without a limit",)
-    assert next(link for link in unable.peerings if link.kind == "veth").rate is None
+    assert next(link for link in unable.peerings if link.kind == "veth").shape.rate is None
+
+
+def test_a_link_that_can_change_nothing_is_told() -> None:
+    text = designs.DUAL_REGION.replace("  - {from: hub1, to: hub2, allow_forwarded_traffic: true}\n", "").replace(
+        "  - {from: hub2, to: hub1, allow_forwarded_traffic: true}\n", ""
+    )
+    apart = designs.compiled(parse_topology(text).topology)
+    assert apart.unsupported == ("links.region1-region2: no peering joins these regions, so it changes nothing",)
+    public = designs.compiled(
+        parse_topology(f"{designs.DUAL_REGION}\ntunnels: [{{type: ipsec, between: [nva1, nva2], over: public}}]\n").topology
+    )
+    assert public.unsupported == ("tunnels[0]: it goes over the Internet, where `links` changes nothing: that is for peerings",)
+
+
+def test_the_lines_of_a_circuit_are_as_far_as_declared() -> None:
+    topology = designs.on_premises()
+    circuit = Circuit(gateways={"er1": Link(delay=0.02, loss=1)}, line=Link(delay=0.005, jitter=0.001, rate=1e8))
+    far = topology.model_copy(update={"circuits": {**topology.circuits, "london": circuit}})
+    plan = designs.compiled(far)
+    shapes = {wire.nodes: wire.shape for wire in plan.wires}
+    for number in (0, 1):
+        assert shapes["er1-0", f"london-msee{number}"] == shapes["er1-1", f"london-msee{number}"] == Shape(0.02, loss=1)
+        assert shapes[f"london-msee{number}", "paris"] == Shape(0.005, 0.001, rate=1e8)
+    assert shapes["paris", "client"] == Shape(), "a site's own network"
+    assert [(line.process, len(line.spans)) for line in delay_lines(plan)] == [("delay-london", 6)]
+    unable = designs.compiled(far, capabilities=Capabilities(rate=False))
+    assert unable.unsupported == ("circuits.london.line.rate: this kernel cannot shape a link; it is built without a limit",)
 
 
 def test_delay_is_the_kernels_work_where_it_can_and_a_process_elsewhere(plan: Plan) -> None:
-    assert [link.delay for link in plan.delay_lines()] == [0.04]
-    assert designs.compiled(designs.overlay(), capabilities=Capabilities(netem=True)).delay_lines() == ()
+    assert [span.shape.delay for line in delay_lines(plan) for span in line.spans] == [0.04]
+    assert delay_lines(designs.compiled(designs.overlay(), capabilities=Capabilities(netem=True))) == ()
 
 
 def test_a_peering_added_later_renumbers_nothing() -> None:
