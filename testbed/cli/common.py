@@ -6,8 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -18,22 +19,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 topology_argument = click.argument("topology", type=click.Path(path_type=Path, dir_okay=False))
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 lab_option = click.option("--lab", help="Which lab, when several are up.")
-_datapath_option = click.option(
-    "--datapath", type=click.Choice(["auto", "netdev", "system"]), default="auto",
-    help="Open vSwitch in userspace (netdev) or in the kernel (system); the kernel's where there is one.",
-)  # fmt: skip
-_ipsec_option = click.option(
-    "--ipsec-backend", type=click.Choice(["auto", "kernel", "libipsec"]), default="auto",
-    help="ESP in the kernel or in userspace (libipsec); the kernel's where there is one.",
-)  # fmt: skip
+_CHOICES = {
+    "datapath": ("netdev", "system", "Open vSwitch in userspace (netdev) or in the kernel (system); the kernel's where there is one."),
+    "ipsec-backend": ("kernel", "libipsec", "ESP in the kernel or in userspace (libipsec); the kernel's where there is one."),
+    "delay": ("netem", "line", "Distance by the kernel's netem or by a process of the lab (line); netem where there is one."),
+}
 
 
 force_option = click.option("--force", is_flag=True, help="Build it though it does not fit into what the machine has left.")
 
 
 def choice_options(function: F) -> F:
-    """What a lab is built of, where the machine leaves the choice."""
-    return _datapath_option(_ipsec_option(function))
+    """What a lab is built of, where the machine leaves the choice: the command gets a `Choice` as ``choice``."""
+
+    @wraps(function)
+    def chosen(*arguments: Any, datapath: str, ipsec_backend: str, delay: str, **others: Any) -> Any:
+        from testbed.plan.types import Choice
+
+        return function(*arguments, choice=Choice(datapath, ipsec_backend, delay), **others)
+
+    for name, (one, other, text) in reversed(_CHOICES.items()):
+        chosen = click.option(f"--{name}", type=click.Choice(["auto", one, other]), default="auto", help=text)(chosen)
+    return cast(F, chosen)
 
 
 def print_json(data: Any) -> None:

@@ -24,6 +24,7 @@ from testbed.errors import TestbedError
 
 if TYPE_CHECKING:
     from testbed.emulation.client import LabClient
+    from testbed.plan.types import Choice
 
 
 @click.command()
@@ -32,17 +33,15 @@ if TYPE_CHECKING:
 @choice_options
 @force_option
 @json_option
-def up(topology: Path, name: str | None, datapath: str, ipsec_backend: str, force: bool, as_json: bool) -> None:
+def up(topology: Path, name: str | None, choice: Choice, force: bool, as_json: bool) -> None:
     """Build a lab from TOPOLOGY and wait until it has converged."""
     need_root("up")
     from testbed.emulation.lab import STAGES
-    from testbed.plan.types import Choice
     from testbed.report.progress import Progress
     from testbed.scenario.building import build
 
     with Progress(name or topology.stem, STAGES) as progress:
-        chosen = Choice(datapath, ipsec_backend)
-        lab, warnings = build(topology, progress, name, chosen, force=force, when_up=interrupts.ignore)
+        lab, warnings = build(topology, progress, name, choice, force=force, when_up=interrupts.ignore)
     stages = progress.done
     if as_json:
         print_json({"lab": lab.plan.lab, "stages": stages, "warnings": warnings})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from testbed.cli.common import choice_options, force_option, json_option, need_root, print_json, table
 from testbed.errors import ExitCode
+
+if TYPE_CHECKING:
+    from testbed.plan.types import Choice
 
 
 @click.command()
@@ -25,13 +28,12 @@ from testbed.errors import ExitCode
 @json_option
 def run(
     scenarios: tuple[Path, ...], name: str | None, keep: bool, repeat: int, junit: Path | None, cli_on_error: bool, results: Path,
-    datapath: str, ipsec_backend: str, force: bool, as_json: bool,
+    choice: Choice, force: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Run scenarios: bring the lab up, act, measure, assert, record, tear down."""
     need_root("run")
     from testbed.cli.repeating import conduct_repeatedly
     from testbed.model.scenario_file import load_scenario
-    from testbed.plan.types import Choice
     from testbed.scenario.changes import rehearse
 
     loaded = [load_scenario(path) for path in scenarios]  # all files are checked before anything is built
@@ -42,7 +44,7 @@ def run(
         folder = results / f"{datetime.now():%Y%m%d-%H%M%S}-{each.scenario.name}"
         made = conduct_repeatedly(
             each, folder, repeat, quiet=as_json, lab_name=name, keep=keep, prompt_on_failure=cli_on_error,
-            choice=Choice(datapath, ipsec_backend), force=force,
+            choice=choice, force=force,
         )  # fmt: skip
         records.append(made)
     if junit is not None:

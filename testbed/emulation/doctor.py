@@ -118,7 +118,7 @@ def capabilities(findings: Iterable[Finding], choice: Choice | None = None) -> C
     return Capabilities(
         datapath=_chosen(choice.datapath, "system" if "openvswitch" in able else "netdev"),
         ipsec=_chosen(choice.ipsec, ipsec),
-        netem="netem" in able,
+        netem=_chosen(choice.delay, "netem" if "netem" in able else "line") == "netem",
         rate="tbf" in able or not by_name["tbf"].tried,
     )
 
@@ -127,11 +127,16 @@ def _chosen(choice: str, best: str) -> str:
     return best if choice == "auto" else choice
 
 
-_NEEDS = {"datapath system": ("openvswitch",), "ipsec-backend kernel": ("esp",), "ipsec-backend libipsec": ("tun", "libipsec")}
+_NEEDS = {
+    "datapath system": ("openvswitch",),
+    "ipsec-backend kernel": ("esp",),
+    "ipsec-backend libipsec": ("tun", "libipsec"),
+    "delay netem": ("netem",),
+}
 
 
 def _check_choice(choice: Choice, findings: Mapping[str, Finding]) -> None:
-    for wanted in (f"datapath {choice.datapath}", f"ipsec-backend {choice.ipsec}"):
+    for wanted in (f"datapath {choice.datapath}", f"ipsec-backend {choice.ipsec}", f"delay {choice.delay}"):
         for name in _NEEDS.get(wanted, ()):
             if not findings[name].ok:
                 raise MachineError(f"--{wanted}: {findings[name].detail}", findings[name].remedy or "leave the option out")

@@ -29,6 +29,7 @@ class Choice(Struct, frozen=True):
 
     datapath: str = "auto"  # or "netdev", "system"
     ipsec: str = "auto"  # or "kernel", "libipsec"
+    delay: str = "auto"  # or "netem", "line"
 
 
 class Nic(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """What links and circuits do to packets, measured in a lab and held against what was declared.
 
-As root: ``impairments.py TOPOLOGY [PACKETS]`` with ``impaired.yaml`` beside it.
+As root: ``impairments.py TOPOLOGY [netem|line]`` with ``impaired.yaml`` beside it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 
 from testbed.emulation import client
 from testbed.measure.streams import Flow, StreamResult, Streams
+from testbed.plan.types import Choice
 from testbed.report.record import emulation
 from testbed.scenario import talkers
 from testbed.scenario.building import build
 
-RATE = 500.0
+RATE, PACKETS = 500.0, 4000
 PAIRS = (("vm1", "vm2"), ("vm2", "vm1"), ("vm1", "vm3"), ("vm3", "vm1"), ("vm1", "client"), ("client", "vm1"))
 EARLY = 0.0005
 """Seconds that a packet may come too soon: a delay line errs to both sides."""
@@ -43,28 +44,28 @@ class Seen:
         return f"{parts}, least, 5 %, 50 %, 95 %: {quantiles} ms"
 
 
-def measure(topology: Path, packets: int) -> tuple[dict[str, Seen], str | None]:
+def measure(topology: Path, delay: str) -> tuple[dict[str, Seen], str | None]:
     """What each flow saw, and who delayed the packets; the lab is gone afterwards."""
-    lab, _ = build(topology, lambda stage, seconds: print(f"{stage} {seconds:.1f} s", flush=True))
+    lab, _ = build(topology, lambda stage, seconds: print(f"{stage} {seconds:.1f} s", flush=True), choice=Choice(delay=delay))
     try:
         flows = talkers.flows(lab.plan, PAIRS)
-        with Streams(flows, talkers.ends(lab.plan, flows), rate=RATE, count=packets, grace=1.0) as streams:
+        with Streams(flows, talkers.ends(lab.plan, flows), rate=RATE, count=PACKETS, grace=1.0) as streams:
             pass
         return {f"{flow.source} → {flow.target}": Seen(streams.result, flow) for flow in flows}, emulation(lab.plan)["delay"]
     finally:
         client.down(lab.plan.lab)
 
 
-def wrong(seen: dict[str, Seen], packets: int) -> Iterator[str]:
+def wrong(seen: dict[str, Seen]) -> Iterator[str]:
     """What is not as declared. Load only makes delays longer, so upper ends are not looked at."""
     flows = [seen[f"{one} → {other}"] for one, other in PAIRS]
     for each in flows[:2]:
         yield from _jitter(each)
     for each in flows[2:4]:
-        if not _near(each.hasty, 0.2, packets):
+        if not _near(each.hasty, 0.2):
             yield f"{100 * each.hasty:.2f} % of the packets did not wait, not 20 %"
     for each in flows[4:]:
-        if not _near(each.lost, 0.05, packets):
+        if not _near(each.lost, 0.05):
             yield f"{100 * each.lost:.2f} % were lost on the circuit, not 5 %"
         if each.quantile(0) < 0.03 - EARLY:
             yield f"the circuit's 10 ms and 20 ms were {1000 * each.quantile(0):.2f} ms"
@@ -81,20 +82,20 @@ def _jitter(each: Seen) -> Iterator[str]:
         yield "no packet overtook another for its jitter"
 
 
-def _near(found: float, declared: float, packets: int) -> bool:
+def _near(found: float, declared: float) -> bool:
     """Within five standard deviations."""
-    return bool(abs(found - declared) <= 5 * (declared * (1 - declared) / packets) ** 0.5)
+    return bool(abs(found - declared) <= 5 * (declared * (1 - declared) / PACKETS) ** 0.5)
 
 
-def main(topology: Path, packets: int = 4000) -> int:
+def main(topology: Path, delay: str = "auto") -> int:
     """Print what was seen; 0 when it is as declared."""
-    seen, by = measure(topology, packets)
+    seen, by = measure(topology, delay)
     for pair, each in seen.items():
         print(f"{by}: {pair}: {each}")
-    problems = list(wrong(seen, packets))
+    problems = list(wrong(seen))
     print("\n".join(problems) or "as declared")
     return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

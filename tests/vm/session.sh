@@ -35,14 +35,19 @@ timed 'vagrant up' vagrant up
 timed 'vagrant provision, once more' vagrant provision
 timed 'doctor' in_vm 'cd / && sudo testbed doctor'
 save_and_restore
-in_vm "sudo sh -c 'mkdir -p /slow && cp -r /testbed/scenarios /testbed/topologies /slow && sed -i \"/^    measure:/,/^      - /d\" /slow/scenarios/* &&
+in_vm "sudo sh -c 'mkdir -p /slow && cp -r /testbed/scenarios /testbed/topologies /slow &&
+    cp /testbed/tests/vm/impaired.yaml /slow/topologies && sed -i \"/^    measure:/,/^      - /d\" /slow/scenarios/* &&
     for file in \$(grep -L ^timers: /slow/topologies/*); do echo \"$slow\" >>\$file; done'"
 failed=0 # the records come home whatever happened
 for run; do
     scenario=${run%%,*} options=${run#"$scenario"}
     timed "run $scenario ${options//,/ }" in_vm "cd / && sudo TESTBED_PATIENCE=20 testbed run /slow/scenarios/$scenario.yaml ${options//,/ }" || failed=1
 done
-timed 'buckets' in_vm 'sudo TESTBED_PATIENCE=20 PYTHONPATH=/testbed /testbed/.venv/bin/python -P /testbed/tests/vm/buckets.py /slow/topologies/active-active.yaml' || failed=1
+python='sudo TESTBED_PATIENCE=20 PYTHONPATH=/testbed /testbed/.venv/bin/python -P /testbed/tests/vm'
+timed 'buckets' in_vm "$python/buckets.py /slow/topologies/active-active.yaml" || failed=1
+for delay in netem line; do
+    timed "jitter, reordering and loss by $delay" in_vm "$python/impairments.py /slow/topologies/impaired.yaml $delay" || failed=1
+done
 mkdir -p "$results"
 in_vm 'sudo tar -C /testbed -c results' | tar -x -C "$results"
 exit "$failed"

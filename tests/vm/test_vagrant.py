@@ -21,6 +21,8 @@ RUNS = {
     "ipsec-overlay": ("system", "kernel", None),
     "ipsec-overlay,--ipsec-backend=libipsec": ("system", "libipsec", None),
     "dual-region-wan": ("system", None, "netem"),
+    "dual-region-wan,--delay=line": ("system", None, "delay line"),
+    "expressroute-wan": ("system", None, "netem"),
 }
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(10800)]
@@ -72,6 +74,7 @@ def test_scenarios_pass_in_the_vm(folder: Path, box: Path) -> None:
     assert [each["verdict"] for each in records] == ["passed"] * len(RUNS)
     assert _verdicts(records[0]) == _verdicts(records[1]), "the same scenario, switched in the kernel and in userspace"
     assert _verdicts(records[2]) == _verdicts(records[3]), "the same scenario, encrypted in the kernel and in userspace"
+    assert _verdicts(records[4]) == _verdicts(records[5]), "the same scenario, delayed by the kernel and by a process"
     assert traces() == before, "nothing of the VM is left on this machine"
 
 

@@ -36,12 +36,17 @@ ABLE = ("tun", "libipsec", "esp", "tbf", "netem", "openvswitch")
 
 def test_a_choice_overrides_the_best_there_is() -> None:
     assert capabilities(findings(*ABLE), Choice("netdev", "libipsec")) == Capabilities("netdev", "libipsec", netem=True, rate=True)
-    assert capabilities(findings(*ABLE), Choice("system", "kernel")) == Capabilities("system", "kernel", netem=True, rate=True)
+    assert capabilities(findings(*ABLE), Choice(delay="line")) == Capabilities("system", "kernel", netem=False, rate=True)
+    assert capabilities(findings(*ABLE), Choice("system", "kernel", "netem")) == Capabilities("system", "kernel", netem=True, rate=True)
 
 
 @pytest.mark.parametrize(
     ("choice", "words"),
-    [(Choice("system"), "--datapath system: not here"), (Choice("netdev", "kernel"), "--ipsec-backend kernel: not here")],
+    [
+        (Choice("system"), "--datapath system: not here"),
+        (Choice("netdev", "kernel"), "--ipsec-backend kernel: not here"),
+        (Choice(delay="netem"), "--delay netem: not here"),
+    ],
 )
 def test_a_choice_that_is_not_there_is_refused_with_the_reason(choice: Choice, words: str) -> None:
     with pytest.raises(MachineError, match=words):
