@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import socket
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
@@ -21,6 +23,7 @@ MEMORY_NEEDED = 500 * 2**20
 """Bytes: what the dual-region design takes, with some room."""
 FILES_NEEDED = 1024
 _NOT_TRIED = "not tried: needs root"
+_TCP_MD5SIG = 14
 _GCM_KEY = "0x" + "01" * 36
 
 
@@ -100,6 +103,7 @@ def examine() -> tuple[Finding, ...]:
         _tun(),
         _userspace_ipsec(),
         _kernel_datapath(),
+        _tcp_signatures(),
         _memory(),
         _open_files(),
     )
@@ -154,6 +158,8 @@ def require(plan: Plan) -> None:
     if plan.time_lapse != 1.0:
         wanted.add("faketime")
     missing = [finding for program in PROGRAMS if program.name in wanted and not (finding := _program(program, "")).ok]
+    if any("{secret:bgp-" in text for node in plan.nodes for text in node.files.values()) and not (signing := _tcp_signatures()).ok:
+        missing.append(signing)
     if missing:
         remedies = dict.fromkeys(finding.remedy for finding in missing)
         raise MachineError("\n".join(f"{finding.name} is {finding.detail}" for finding in missing), "; ".join(remedies))
@@ -247,6 +253,19 @@ def _kernel_datapath() -> Finding:
     if shutil.which("modprobe", path="/sbin:/usr/sbin") and _succeeds(("modprobe", "--quiet", *dry, "openvswitch")):
         return Finding("openvswitch", True, "the kernel's datapath can be loaded" if dry else "the kernel's datapath has been loaded")
     return Finding("openvswitch", False, "no kernel datapath", "the userspace datapath is used: slower, otherwise the same")
+
+
+def _tcp_signatures() -> Finding:
+    """Try to sign segments (RFC 2385) of a socket that is closed at once."""
+    address = struct.pack("=HH4s120x", socket.AF_INET, 0, socket.inet_aton("127.0.0.1"))
+    key = b"a key"
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.IPPROTO_TCP, _TCP_MD5SIG, address + struct.pack("=BBHi80s", 0, 0, len(key), 0, key))
+    except OSError as error:
+        text = "no BGP passwords (`bgp_password`) without a kernel with CONFIG_TCP_MD5SIG"
+        return Finding("tcp-md5", False, f"not able to sign TCP segments ({error.strerror})", text)
+    return Finding("tcp-md5", True, "TCP segments can be signed")
 
 
 def _succeeds(argv: tuple[str, ...]) -> bool:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from testbed.emulation import doctor
 from testbed.emulation.doctor import Finding, capabilities
 from testbed.errors import MachineError
+from testbed.model.loader import load_topology
+from testbed.plan.compile import compile_plan
+from testbed.plan.templates import load_templates
 from testbed.plan.types import Capabilities, Choice
+
+DESIGN = Path(__file__).parents[3] / "topologies" / "dual-region.yaml"
 
 NAMES = ("esp", "tun", "libipsec", "openvswitch", "netem", "tbf")
 
@@ -77,3 +86,20 @@ def test_without_root_the_kernel_is_not_tried(monkeypatch: pytest.MonkeyPatch) -
     assert not found["root"].ok
     assert found["netem"].detail == "not tried: needs root"
     assert not found["netem"].tried
+
+
+def test_a_kernel_that_cannot_sign_tcp_segments_is_told_to_who_wants_bgp_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unable(socket.socket):
+        def setsockopt(self, *arguments: Any) -> None:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    plain = load_topology(DESIGN).topology
+    tunnel = plain.tunnels[0].model_copy(update={"bgp_password": True})
+    plans = [compile_plan(each, templates=load_templates()) for each in (plain, plain.model_copy(update={"tunnels": (tunnel,)}))]
+    assert next(finding for finding in doctor.examine() if finding.name == "tcp-md5").ok, "or the tests of passwords would fail here"
+    doctor.require(plans[1])
+    monkeypatch.setattr(socket, "socket", Unable)
+    doctor.require(plans[0])
+    with pytest.raises(MachineError, match="tcp-md5 is not able to sign TCP segments"):
+        doctor.require(plans[1])
