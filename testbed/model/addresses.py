@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from testbed.errors import InputError, Problem
-from testbed.model.topology import Address, ExtraNic, Gateway, Nva, Topology, Vm
+from testbed.model.topology import ExtraNic, Gateway, Nva, Topology, Vm
+from testbed.model.values import Address
 
 ROUTE_SERVER_SUBNET = "RouteServerSubnet"
 GATEWAY_SUBNET = "GatewaySubnet"

@@ -17,7 +17,8 @@ from testbed.model.document import Document, Lines, Step, dotted
 from testbed.model.findings import problems_of
 from testbed.model.frr_file import frr_file_findings
 from testbed.model.references import examine
-from testbed.model.topology import Topology, found
+from testbed.model.topology import Topology
+from testbed.model.values import found
 
 MAX_BYTES = 20_000_000
 MAX_DEPTH = 50

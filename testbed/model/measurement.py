@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from testbed.model.scenario_actions import OneOf
 from testbed.model.scenario_expectations import Names
-from testbed.model.topology import BitsPerSecond, Declared, Name, Seconds
+from testbed.model.values import BitsPerSecond, Declared, Name, Seconds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=10, le=500_000)]

@@ -51,7 +51,7 @@ from testbed.model.scenario_expectations import (
     Untouched,
     expectation_of,
 )
-from testbed.model.topology import Declared, Name, Seconds
+from testbed.model.values import Declared, Name, Seconds
 
 __all__ = [
     "Action", "Advertised", "Agreement", "Announce", "BranchToBranch", "Capture", "ComesBack", "Delivered", "EffectiveRoute", "Expectation",

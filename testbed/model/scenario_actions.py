@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from testbed.errors import InputError
-from testbed.model.topology import Address, Asn, Declared, Name, Neighbor, Peering, Prefix
+from testbed.model.topology import Neighbor, Peering
+from testbed.model.values import Address, Asn, Declared, Name, Prefix
 
 
 class Announce(Declared):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from testbed.model.scenario_actions import OneOf, from_plain
-from testbed.model.topology import Address, Asn, Declared, Name, Prefix, Seconds
+from testbed.model.values import Address, Asn, Declared, Name, Prefix, Seconds
 
 
 def _several(value: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from testbed.model.scenario import Scenario
-from testbed.model.topology import NAME, Topology
+from testbed.model.topology import Topology
+from testbed.model.values import NAME
 
 _PREFIX = r"^[0-9.]+/[0-9]{1,2}$"
 _NAMES = {rf"^{NAME.pattern}$": "name", r"^[^/]+/[^/]+$": "VNET/SUBNET"}

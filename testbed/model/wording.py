@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from testbed.model.document import Step, dotted
 from testbed.model.findings import Finding
-from testbed.model.topology import NAME, found
+from testbed.model.values import NAME, found
 
 _NAME_RULE = "letters, digits, '-', '_' and '.', the first a letter or digit, at most 80"
 _PATTERNS = {

@@ -33,20 +33,19 @@ from testbed.plan.broken_trace import BrokenTracer
 from testbed.plan.explain import Explanation, explain_pair
 from testbed.plan.mismatch import mismatched
 from testbed.plan.trace import Tracer
-from testbed.plan.types import INTERNET, Nic, Node, Plan
+from testbed.plan.types import INTERNET, Nic, Plan
 from testbed.plan.walk import Walk
-from testbed.scenario import observed, routers
-from testbed.scenario.breakage import broken_by, shut
+from testbed.scenario import inflicting, observed, routers
+from testbed.scenario.breakage import broken_by
 from testbed.scenario.changes import changed
 from testbed.scenario.lab_view import LearnedRow, SessionRow, TableRow
 from testbed.scenario.last_words import words
 from testbed.scenario.measured import Measured
-from testbed.scenario.places import Places, links_of, places_of
+from testbed.scenario.places import Places, node_called, places_of
 from testbed.scenario.standing import Standing, standing
 from testbed.scenario.switch_agreement import expected_tables, switch_differences
 from testbed.scenario.table_agreement import session_differences, table_differences
 from testbed.scenario.tunnels import rekey
-from testbed.vty import Vty
 from testbed.wait import poll
 
 _TOPOLOGY = "topology.json"
@@ -193,7 +192,7 @@ class LiveLab:
 
     def seen_at(self, nodes: Sequence[str], meanwhile: Callable[[], object]) -> dict[str, int]:
         """How many frames of `probe` touched each node while a function ran."""
-        with Recorder({name: (self._node(name).id, None) for name in nodes}, needle=MAGIC) as recorder:
+        with Recorder({name: (node_called(self.plan, name).id, None) for name in nodes}, needle=MAGIC) as recorder:
             meanwhile()
         return {name: sum(frame.node == name for frame in recorder.frames) for name in nodes}
 
@@ -215,7 +214,7 @@ class LiveLab:
 
     def coming_back(self, node: str, kinds: Sequence[str]) -> tuple[Header, ...]:
         """The packets that come in at a node's NICs with its own address as source, within a second or until all kinds were seen."""
-        found = self._node(node)
+        found = node_called(self.plan, node)
         own = {nic.ip for nic in found.nics}
 
         def seen() -> list[Header]:
@@ -277,7 +276,7 @@ class LiveLab:
         if wanted.file in self._recorders:
             raise InputError(f"{wanted.file} is being captured already")
         places: Places = (
-            {wanted.file: (self._node(str(wanted.node)).id, None)} if wanted.link is None else places_of(self.plan, wanted.link)
+            {wanted.file: (node_called(self.plan, str(wanted.node)).id, None)} if wanted.link is None else places_of(self.plan, wanted.link)
         )
         self._recorders[wanted.file] = Recorder(places, snap=65535).__enter__()
 
@@ -307,17 +306,17 @@ class LiveLab:
         if fault.mismatch is not None:
             self._misconfigure(fault, [*self._faults, fault])
         elif fault.tunnel is not None or fault.link is not None:
-            self._link(fault, up=False)
+            inflicting.set_links(self.client, self.plan, fault, up=False)
         elif fault.session is not None:
-            self._session(fault, up=False)
+            inflicting.set_session(self.client, self.plan, fault, up=False)
         else:
             if fault.controller:
                 self._frozen = self.predicted, tuple(self._faults)
-            stopped = [("lab", "controller")] if fault.controller else self._daemons(fault)
+            stopped = [("lab", "controller")] if fault.controller else inflicting.daemons_of(self.plan, fault)
             for node, daemon in stopped:
                 self.client.stop_daemon(node, daemon, signal.SIGKILL)
             if fault.power and fault.node:
-                self._power(fault.node, up=False)
+                inflicting.set_power(self.client, self.plan, fault.node, up=False)
             self._stopped[fault] = stopped
         self._faults.append(fault)
 
@@ -325,48 +324,17 @@ class LiveLab:
         if fault.mismatch is not None:
             self._misconfigure(fault, [each for each in self._faults if each != fault])
         elif fault.tunnel is not None or fault.link is not None:
-            self._link(fault, up=True)
+            inflicting.set_links(self.client, self.plan, fault, up=True)
         if fault.session is not None:
-            self._session(fault, up=True)
+            inflicting.set_session(self.client, self.plan, fault, up=True)
         if fault.power and fault.node:
-            self._power(fault.node, up=True)
-        for node, daemon in self._stopped.pop(fault, None) or ([("lab", "controller")] if fault.controller else self._daemons(fault)):
+            inflicting.set_power(self.client, self.plan, fault.node, up=True)
+        for node, daemon in self._stopped.pop(fault, None) or (
+            [("lab", "controller")] if fault.controller else inflicting.daemons_of(self.plan, fault)
+        ):
             self.client.start_daemon(node, daemon)
         self._faults = [each for each in self._faults if each != fault]
         self._frozen = self._frozen if self._broken.frozen else None
-
-    def _link(self, fault: Fault, *, up: bool) -> None:
-        for which in links_of(self.plan, fault):
-            self.client.set_link(up=up, **which)
-
-    def _session(self, fault: Fault, *, up: bool) -> None:
-        """Shut the node's sessions with a neighbour down in good order (it says so before it closes), or open them again."""
-        node = self._node(str(fault.node))
-        ends = [(peering, peering.nodes.index(node.name)) for peering in shut(self.plan, fault)]
-        found = [(peering.asns[end], peering.addresses[1 - end]) for peering, end in ends]
-        if not found:
-            raise InputError(f"{node.name} has no BGP session with {fault.session}")
-        with Vty(self.client.paths.node(node) / "bgpd.vty") as vty:
-            for command in ("configure terminal", f"router bgp {found[0][0]}"):
-                vty.run(command)
-            for _, address in found:
-                vty.run(f"{'no ' if up else ''}neighbor {address} shutdown")
-
-    def _daemons(self, fault: Fault) -> list[tuple[str, str]]:
-        """Which processes a fault ends: the one it names; none at a power-off, where the silence is the point."""
-        if fault.node is None or fault.power or fault.session is not None:
-            return []
-        node = self._node(fault.node)
-        names = [daemon.name for daemon in node.daemons]
-        if fault.daemon is not None and fault.daemon not in names:
-            raise InputError(f"{node.name} has no daemon {fault.daemon}", f"it has {', '.join(names) or 'none'}")
-        return [(node.name, name) for name in names if fault.daemon in (None, name)]
-
-    def _power(self, name: str, *, up: bool) -> None:
-        for nic in self._node(name).nics:
-            self.client.set_link(up=up, nic=nic.label)
-        for wire in (each for each in self.plan.wires if name in each.nodes):
-            self.client.set_link(up=up, wire=list(wire.nodes))
 
     # --- names ---
 
@@ -394,17 +362,11 @@ class LiveLab:
             raise InputError(f"no NIC {label}", f"known: {', '.join(self._nics)}")
         return self._nics[label]
 
-    def _node(self, name: str) -> Node:
-        known = {node.name: node for node in self.plan.nodes}
-        if name not in known:
-            raise InputError(f"no node {name}", f"known: {', '.join(known)}")
-        return known[name]
-
     def _endpoint(self, label: str) -> Endpoint:
         if label in self._nics:
             nic = self._nics[label]
-            return Endpoint(label, self._node(nic.node).id, nic.ip)
-        node = self._node(label)
+            return Endpoint(label, node_called(self.plan, nic.node).id, nic.ip)
+        node = node_called(self.plan, label)
         address = next(
             (
                 own.partition("/")[0]

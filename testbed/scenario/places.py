@@ -1,4 +1,4 @@
-"""Where a link of the lab can be listened to: between regions, on a circuit, at a NIC, on a site's line to the Internet."""
+"""Nodes and links of a lab by their names: where one can be listened to, between regions, on a circuit, at a NIC, on a site's line."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Any
 
 from testbed.errors import InputError
 from testbed.model.scenario import Fault
-from testbed.plan.types import INTERNET, Plan, Wire
+from testbed.plan.types import INTERNET, Node, Plan, Wire
 
 THE_INTERNET = "internet"
 Places = dict[str, tuple[str, str | None]]
 """By a name for people: the namespace, and the device in it (None: all)."""
+
+
+def node_called(plan: Plan, name: str) -> Node:
+    """The node of that name. Raises InputError when there is none."""
+    known = {node.name: node for node in plan.nodes}
+    if name not in known:
+        raise InputError(f"no node {name}", f"known: {', '.join(known)}")
+    return known[name]
 
 
 def places_of(plan: Plan, link: tuple[str, str]) -> Places:

@@ -11,6 +11,7 @@ from testbed.errors import InputError
 from testbed.measure.cpu import processes_in
 from testbed.measure.streams import PORT, Flow, Place
 from testbed.plan.types import Node, Plan
+from testbed.scenario.places import node_called
 
 FABRIC_MAC = "12:34:56:78:9a:bc"
 """What the fabric answers every ARP request with (E7)."""
@@ -32,9 +33,7 @@ class Port:
 
 def port(plan: Plan, name: str) -> Port:
     """The first port of a node: its NIC in the fabric, or its end of a link outside of it. Raises InputError when it has none."""
-    node = next((each for each in plan.nodes if each.name == name), None)
-    if node is None:
-        raise InputError(f"no node {name}", f"known: {', '.join(each.name for each in plan.nodes)}")
+    node = node_called(plan, name)
     if node.nics:
         nic = node.nics[0]
         return Port(name, node.id, nic.name, nic.mac, FABRIC_MAC, nic.ip)

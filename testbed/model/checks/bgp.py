@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from testbed.model.addresses import ROUTE_SERVER_SUBNET
 from testbed.model.design import Design, repeated
 from testbed.model.findings import Finding
-from testbed.model.topology import Nva, found
+from testbed.model.topology import Nva
+from testbed.model.values import found
 
 WELL_KNOWN = frozenset(
     (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.model.measurement import Failover, Loop, Throughput
-from testbed.model.topology import Declared
+from testbed.model.values import Declared
 from testbed.scenario.witnesses import FAILING, HEALING
 
 TEXT = (Path(__file__).parents[3] / "docs" / "measurements.md").read_text()
