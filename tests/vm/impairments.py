@@ -1,6 +1,6 @@
 """What links and circuits do to packets, measured in a lab and held against what was declared.
 
-As root: ``impairments.py TOPOLOGY [netem|line]`` with ``impaired.yaml`` beside it.
+As root: ``impairments.py TOPOLOGY [netem|line [PACKETS A SECOND]]`` with ``impaired.yaml`` beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from testbed.report.record import emulation
 from testbed.scenario import talkers
 from testbed.scenario.building import build
 
-RATE, PACKETS = 500.0, 4000
+PACKETS = 2000
 PAIRS = (("vm1", "vm2"), ("vm2", "vm1"), ("vm1", "vm3"), ("vm3", "vm1"), ("vm1", "client"), ("client", "vm1"))
 EARLY = 0.0005
 """Seconds that a packet may come too soon: a delay line errs to both sides."""
@@ -44,13 +44,15 @@ class Seen:
         return f"{parts}, least, 5 %, 50 %, 95 %: {quantiles} ms"
 
 
-def measure(topology: Path, delay: str) -> tuple[dict[str, Seen], str | None]:
+def measure(topology: Path, delay: str, rate: float) -> tuple[dict[str, Seen], str | None]:
     """What each flow saw, and who delayed the packets; the lab is gone afterwards."""
     lab, _ = build(topology, lambda stage, seconds: print(f"{stage} {seconds:.1f} s", flush=True), choice=Choice(delay=delay))
     try:
         flows = talkers.flows(lab.plan, PAIRS)
-        with Streams(flows, talkers.ends(lab.plan, flows), rate=RATE, count=PACKETS, grace=1.0) as streams:
+        with Streams(flows, talkers.ends(lab.plan, flows), rate=rate, count=PACKETS, grace=1.0) as streams:
             pass
+        if streams.result.dropped:
+            raise SystemExit(f"{streams.result.dropped} packets came to the receivers and found no room: a lower rate, please")
         return {f"{flow.source} → {flow.target}": Seen(streams.result, flow) for flow in flows}, emulation(lab.plan)["delay"]
     finally:
         client.down(lab.plan.lab)
@@ -87,9 +89,9 @@ def _near(found: float, declared: float) -> bool:
     return bool(abs(found - declared) <= 5 * (declared * (1 - declared) / PACKETS) ** 0.5)
 
 
-def main(topology: Path, delay: str = "auto") -> int:
+def main(topology: Path, delay: str = "auto", rate: float = 500.0) -> int:
     """Print what was seen; 0 when it is as declared."""
-    seen, by = measure(topology, delay)
+    seen, by = measure(topology, delay, rate)
     for pair, each in seen.items():
         print(f"{by}: {pair}: {each}")
     problems = list(wrong(seen))
@@ -98,4 +100,4 @@ def main(topology: Path, delay: str = "auto") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:3], *map(float, sys.argv[3:])))

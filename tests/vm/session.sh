@@ -45,9 +45,7 @@ for run; do
 done
 python='sudo TESTBED_PATIENCE=20 PYTHONPATH=/testbed /testbed/.venv/bin/python -P /testbed/tests/vm'
 timed 'buckets' in_vm "$python/buckets.py /slow/topologies/active-active.yaml" || failed=1
-for delay in netem line; do
-    timed "jitter, reordering and loss by $delay" in_vm "$python/impairments.py /slow/topologies/impaired.yaml $delay" || failed=1
-done
+timed 'jitter, reordering and loss' in_vm "$python/impairments.py /slow/topologies/impaired.yaml netem 50" || failed=1
 mkdir -p "$results"
 in_vm 'sudo tar -C /testbed -c results' | tar -x -C "$results"
 exit "$failed"
