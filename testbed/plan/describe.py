@@ -9,7 +9,8 @@ from testbed.plan.fabric_index import FabricIndex
 from testbed.plan.flows import route_flows, static_flows, static_groups
 from testbed.plan.openflow import Flow
 from testbed.plan.render import listing
-from testbed.plan.types import Nic, Node, PeeringEnd, Plan, Shape
+from testbed.plan.shapes import in_words
+from testbed.plan.types import Nic, Node, PeeringEnd, Plan
 
 
 def describe(plan: Plan) -> str:
@@ -45,7 +46,7 @@ def _bridges(plan: Plan) -> Iterator[str]:
 def _peerings(plan: Plan) -> Iterator[str]:
     vnet = {bridge.id: bridge.vnet for bridge in plan.bridges}
     rows = [
-        (f"{vnet[a.bridge]} - {vnet[b.bridge]}", link.kind, _port(a), _port(b), f"{a.accept}/{b.accept}", _shape(link.shape))
+        (f"{vnet[a.bridge]} - {vnet[b.bridge]}", link.kind, _port(a), _port(b), f"{a.accept}/{b.accept}", in_words(link.shape))
         for link in plan.peerings
         for a, b in [link.ends]
     ]
@@ -54,16 +55,6 @@ def _peerings(plan: Plan) -> Iterator[str]:
 
 def _port(end: PeeringEnd) -> str:
     return f"{end.id}:{end.port}"
-
-
-def _shape(shape: Shape) -> str:
-    parts = [f"{shape.delay * 1000:g} ms" if shape.delay else "", f"±{shape.jitter * 1000:g} ms" if shape.jitter else ""]
-    parts += [
-        f"{shape.loss:g} % loss" if shape.loss else "",
-        f"{shape.reorder:g} % overtake" if shape.reorder else "",
-        f"{shape.rate / 1e6:g} Mbit/s" if shape.rate else "",
-    ]
-    return ", ".join(part for part in parts if part)
 
 
 def _nics(plan: Plan) -> Iterator[str]:
@@ -103,7 +94,7 @@ def _sessions(plan: Plan) -> Iterator[str]:
 
 
 def _wires(plan: Plan) -> Iterator[str]:
-    rows = [(" - ".join(each.nodes), " - ".join(each.names), " - ".join(each.addresses), _shape(each.shape)) for each in plan.wires]
+    rows = [(" - ".join(each.nodes), " - ".join(each.names), " - ".join(each.addresses), in_words(each.shape)) for each in plan.wires]
     yield from _section("wires outside the fabric", ("between", "interfaces", "addresses", "shaped"), rows)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from testbed.azure.peering import Connected, connections
 from testbed.model.addresses import route_server_addresses
-from testbed.model.topology import Topology
+from testbed.model.links import link_between, to_gateway
+from testbed.model.topology import Link, Topology
+from testbed.plan.shapes import in_words
 
 _BLUE, _TEAL, _ORANGE, _PURPLE, _GREY, _RED = "#2563a8", "#0f766e", "#c2570c", "#6d3fc0", "#64748b", "#b91c1c"
 _FONT = "Helvetica,Arial,sans-serif"
@@ -93,13 +95,18 @@ def _onprem(topology: Topology) -> Iterator[str]:
         label = _quoted(name, "ExpressRoute circuit", f"AS {circuit.asn}")
         yield f'  {_quoted("circuit " + name)} [shape=ellipse, label={label}, color="{_PURPLE}", fillcolor="#f5f3ff"];'
         for gateway in circuit.gateways:
-            yield f'  {_quoted(gateway)} -- {_quoted("circuit " + name)} [color="{_PURPLE}"];'
+            yield _line(gateway, f"circuit {name}", to_gateway(circuit, gateway))
         for site_name, site in topology.sites.items():
             if name in site.circuits:
-                yield f'  {_quoted("circuit " + name)} -- {_quoted(site_name)} [color="{_PURPLE}"];'
+                yield _line(f"circuit {name}", site_name, circuit.line)
     for site_name, site in topology.sites.items():
         for gateway in site.connections:
             yield f'  {_quoted(gateway)} -- {_quoted(site_name)} [color="{_PURPLE}:white:{_PURPLE}", label=" IPsec "];'
+
+
+def _line(one: str, other: str, link: Link) -> str:
+    label = f', fontcolor="{_PURPLE}", label={_quoted(" " + text + " ")}' if (text := in_words(link)) else ""
+    return f'  {_quoted(one)} -- {_quoted(other)} [color="{_PURPLE}"{label}];'
 
 
 def _anchor(topology: Topology, vnet: str, is_global: bool) -> str:
@@ -122,7 +129,8 @@ def _peerings(topology: Topology) -> Iterator[str]:
 
 def _peering(topology: Topology, peering: Connected, passes: bool) -> str:
     tail, head = peering.vnet, peering.peer
-    label = "global peering" if peering.is_global else ""
+    distance = in_words(link_between(topology, topology.region_of(tail), topology.region_of(head))) if peering.is_global else ""
+    label = ", ".join(part for part in ("global peering", distance) if part) if peering.is_global else ""
     color, style = (_GREY, "solid") if passes else (_RED, "dotted")
     rank = "constraint=false, " if peering.is_global else ""
     attributes = f'{rank}ltail={_quoted("cluster vnet " + tail)}, lhead={_quoted("cluster vnet " + head)}, color="{color}", style={style}'

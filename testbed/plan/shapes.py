@@ -14,6 +14,17 @@ def shape_of(link: Link, can: Capabilities) -> Shape:
     return Shape(link.delay, link.jitter, link.loss, link.reorder, link.rate if can.rate else None)
 
 
+def in_words(what: Link | Shape) -> str:
+    """What a link does to packets, for people; nothing when it does nothing."""
+    parts = [f"{what.delay * 1000:g} ms" if what.delay else "", f"±{what.jitter * 1000:g} ms" if what.jitter else ""]
+    parts += [
+        f"{what.loss:g} % loss" if what.loss else "",
+        f"{what.reorder:g} % overtake" if what.reorder else "",
+        f"{what.rate / 1e6:g} Mbit/s" if what.rate else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def unsupported(topology: Topology, can: Capabilities) -> Iterator[str]:
     """What was asked for and is left out, in words."""
     for place, link in declared_links(topology):
