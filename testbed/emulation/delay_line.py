@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -144,22 +144,23 @@ class Line:
 
 def carry(lines: Sequence[Line]) -> None:
     """Carry packets for ever."""
-    sources = [line.source for line in lines]
+    by_source = {line.source: line for line in lines}
     reported = time.monotonic()
     while True:
         now = time.time_ns()
         for line in lines:
-            line.mend_clock(now)
-            line.emit(now + _EARLY)
-        for line in lines:
-            line.take()
-        _pause(sources, [due for line in lines if (due := line.due) is not None])
+            if line.due is not None:
+                line.mend_clock(now)
+                line.emit(now + _EARLY)
+        for source in select.select(by_source, [], [], 0)[0]:
+            by_source[source].take()
+        _pause(by_source, [due for line in lines if (due := line.due) is not None])
         if time.monotonic() - reported > _REPORT:
             reported = time.monotonic()
             _tell(lines)
 
 
-def _pause(sources: Sequence[socket.socket], dues: Sequence[int]) -> None:
+def _pause(sources: Iterable[socket.socket], dues: Sequence[int]) -> None:
     """Until a packet is due; when none waits, until one comes. (One that comes meanwhile has the kernel's time stamp.)"""
     if not dues:
         select.select(sources, [], [])
