@@ -24,6 +24,8 @@ _TRIAL, _IDLE = 0.5, 1.0  # seconds of one trial of the search, and of the strea
 _IDLE_RATE = 500.0
 _RESOLUTION = 0.05
 _GRACE = 0.3
+_STALLED = 0.5
+"""Seconds between the end of the sending and the last data; with a path's queues full it is some tens of milliseconds."""
 _WITHOUT_DIGITS = str.maketrans("", "", "0123456789.,")
 
 
@@ -66,7 +68,7 @@ def _carried(lab: Lab, wanted: Throughput, pair: tuple[str, str], label: str, ow
 
 def report(wanted: Throughput, carried: Sequence[Carried]) -> Measured:
     """Figures, bounds and data of what was measured; pure."""
-    figures = tuple(figure for each in carried for figure in _figures(each, several=len(carried) > 1))
+    figures = tuple(figure for each in carried for figure in _figures(each, wanted, several=len(carried) > 1))
     verdict = _together(figures)
     labels = ", ".join(dict.fromkeys(each.label for each in carried))
     return Measured(
@@ -88,11 +90,18 @@ def _together(figures: Sequence[Figure]) -> Verdict:
     return Verdict(tuple(reasons.values()))
 
 
-def _figures(each: Carried, *, several: bool) -> list[Figure]:
+def _of_tcp(tcp: Goodput, asked: float) -> Verdict:
+    """A transfer that goes on long after its sender stopped stood still: TCP waited for its retransmission timer (RFC 6298)."""
+    late = tcp.seconds - asked
+    stalled = (f"the last data came {late:.1f} s after the sender had stopped: TCP stood still",) if late > _STALLED else ()
+    return judge(cpu=tcp.cpu) & Verdict(stalled)
+
+
+def _figures(each: Carried, wanted: Throughput, *, several: bool) -> list[Figure]:
     of = f" {each.source} → {each.target}" if several else ""
     found = []
     if each.tcp:
-        found.append(Figure(f"TCP goodput{of}", "bit/s", each.tcp.bits_per_second, judge(cpu=each.tcp.cpu)))
+        found.append(Figure(f"TCP goodput{of}", "bit/s", each.tcp.bits_per_second, _of_tcp(each.tcp, wanted.seconds)))
     if each.rate and each.rate.best:
         found.append(Figure(f"packet rate{of}", "packets/s", each.rate.best.received, each.rate.verdict))
     if each.idle:

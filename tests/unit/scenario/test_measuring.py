@@ -212,10 +212,10 @@ def trial(rate: float, loss: float, cpu: CpuUse = CALM) -> Trial:
     return Trial(rate, rate, rate * (1 - loss), loss, None, cpu, Verdict())
 
 
-def carried(tcp_cpu: CpuUse = CALM, best: Trial | None = None) -> Carried:
+def carried(tcp_cpu: CpuUse = CALM, best: Trial | None = None, seconds: float = 3.0) -> Carried:
     found = Found(best, "loss", (trial(1000, 0.2),), Verdict())
     delay = Latency(500, 1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4)
-    return Carried("vm1", "vm2", "vxlan", Goodput(3e8, 3.0, 12, 0, 0, tcp_cpu), found, delay, Verdict())
+    return Carried("vm1", "vm2", "vxlan", Goodput(3e8, seconds, 12, 0, 0, tcp_cpu), found, delay, Verdict())
 
 
 def throughput(one: Carried, **wanted: Any) -> Measured:
@@ -236,6 +236,13 @@ def test_no_rate_that_gets_through_is_no_figure() -> None:
     told = throughput(carried())
     assert told.figure("packet rate") is None
     assert told.data["paths"][0]["packets"]["best"] is None
+
+
+def test_a_transfer_that_stood_still_says_nothing_about_the_path() -> None:
+    assert throughput(carried(seconds=3.2)).verdict.valid
+    assert throughput(carried(seconds=4.7)).verdict.reasons == (
+        "TCP goodput: the last data came 1.7 s after the sender had stopped: TCP stood still",
+    )
 
 
 def test_one_disturbed_figure_makes_the_measurement_invalid_and_is_named() -> None:
