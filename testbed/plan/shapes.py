@@ -31,8 +31,8 @@ def unsupported(topology: Topology, can: Capabilities) -> Iterator[str]:
         if link.rate is not None and not can.rate:
             yield f"{place}.rate: this kernel cannot shape a link; it is built without a limit"
     peered = {frozenset(map(topology.region_of, (peering.from_, peering.to))) for peering in topology.peerings}
-    for key in topology.links:
-        if frozenset(splits(key, topology.regions)[0]) not in peered:
+    for key, link in topology.links.items():
+        if link != Link() and frozenset(splits(key, topology.regions)[0]) not in peered:
             yield f"links.{key}: no peering joins these regions, so it changes nothing"
     for number, tunnel in enumerate(topology.tunnels):
         regions = {topology.region_of(topology.nvas[end].subnet.partition("/")[0]) for end in tunnel.between if end in topology.nvas}
