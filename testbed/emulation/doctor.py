@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from testbed.emulation import netns, syscalls
 from testbed.errors import MachineError
+from testbed.plan.sessions import BGP_PASSWORD
 from testbed.plan.types import Capabilities, Choice, Plan
 
 FRR_DIR = "/usr/lib/frr"
@@ -158,7 +159,7 @@ def require(plan: Plan) -> None:
     if plan.time_lapse != 1.0:
         wanted.add("faketime")
     missing = [finding for program in PROGRAMS if program.name in wanted and not (finding := _program(program, "")).ok]
-    if any("{secret:bgp-" in text for node in plan.nodes for text in node.files.values()) and not (signing := _tcp_signatures()).ok:
+    if any(BGP_PASSWORD in text for node in plan.nodes for text in node.files.values()) and not (signing := _tcp_signatures()).ok:
         missing.append(signing)
     if missing:
         remedies = dict.fromkeys(finding.remedy for finding in missing)

@@ -114,6 +114,12 @@ def _either(sections: tuple[str, ...]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+def steps(named: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each name with the end of its path in the file: a list has numbers, a mapping the names themselves."""
+    for number, name in enumerate(named):
+        yield (f".{name}" if isinstance(named, dict) else f"[{number}]"), name
+
+
 def repeated(names: Iterable[str]) -> Iterator[tuple[int, str]]:
     """The names in a list that were there before, with their places."""
     seen: set[str] = set()

@@ -109,9 +109,13 @@ def _neighbor(topology: Topology, plan: Layout, adjacency: Adjacency, own: End, 
     )
 
 
+BGP_PASSWORD = "{secret:bgp-"
+"""How the place of a BGP password in a file begins."""
+
+
 def password(name: str) -> str:
     """The place of a BGP password in a file, by the name of its tunnel or session: the emulation puts a random one of the lab there."""
-    return f"{{secret:bgp-{_NAME.sub('-', name)}}}"
+    return f"{BGP_PASSWORD}{_NAME.sub('-', name)}}}"
 
 
 def _password(topology: Topology, adjacency: Adjacency) -> str:

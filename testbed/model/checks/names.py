@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
-from testbed.model.design import Design
+from testbed.model.design import Design, steps
 from testbed.model.findings import Finding
 
 
@@ -121,19 +121,13 @@ def ends_exist(design: Design) -> Iterator[Finding]:
 def circuits_and_connections_exist(design: Design) -> Iterator[Finding]:
     """Circuits name gateways, sites name circuits and gateways."""
     for name, circuit in design.topology.circuits.items():
-        for step, gateway in _steps(circuit.gateways):
+        for step, gateway in steps(circuit.gateways):
             yield from design.unknown(f"circuits.{name}.gateways{step}", gateway, "gateways")
     for name, site in design.topology.sites.items():
-        for step, used in _steps(site.circuits):
+        for step, used in steps(site.circuits):
             yield from design.unknown(f"sites.{name}.circuits{step}", used, "circuits")
         for number, connection in enumerate(site.connections):
             yield from design.unknown(f"sites.{name}.connections[{number}]", connection, "gateways")
-
-
-def _steps(named: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Each name with its place in the file: a list has numbers, a mapping the names themselves."""
-    for number, name in enumerate(named):
-        yield (f".{name}" if isinstance(named, dict) else f"[{number}]"), name
 
 
 CHECKS = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from testbed.model.addresses import GATEWAY_SUBNET, instance_addresses, usable
-from testbed.model.design import Design, repeated
+from testbed.model.design import Design, repeated, steps
 from testbed.model.findings import Finding
 
 
@@ -55,10 +55,9 @@ def kinds(design: Design) -> Iterator[Finding]:
 
 
 def _gateways(design: Design, path: str, names: Collection[str], kind: str, what: str) -> Iterator[Finding]:
-    for number, name in enumerate(names):
+    for step, name in steps(names):
         gateway = design.topology.gateways.get(name)
         if gateway is not None and gateway.type != kind:
-            step = f".{name}" if isinstance(names, dict) else f"[{number}]"
             yield Finding(f"{path}{step}", f"{name} is of type {gateway.type}; {what} needs {kind}", f"name a gateway of type {kind}")
     for number, name in repeated(names):
         yield Finding(f"{path}[{number}]", f"{name} is there twice", "name each once")
